@@ -1,0 +1,1 @@
+"""Pictures: covers, palettes, typography."""

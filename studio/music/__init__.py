@@ -1,0 +1,1 @@
+"""The built-in composer: theory, score, composing, instruments, voice, rendering."""

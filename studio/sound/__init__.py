@@ -1,0 +1,1 @@
+"""Sound as arrays: clips, effects, mixing, loudness, mastering, measuring."""

@@ -1,0 +1,1 @@
+"""Words about music: reading a prompt, writing lyrics, tags and titles."""
