@@ -114,7 +114,8 @@ class Brief:
             if length > most:
                 label = name.replace("_", " ")
                 raise UnfitBrief(
-                    name, f"The {label} has {length:,} characters; at most {most:,} are allowed. Please shorten it."
+                    name,
+                    f"The {label} has {length:,} characters; at most {most:,} are allowed. Please shorten it.",
                 )
         if not 1 <= self.takes <= 4:
             raise UnfitBrief("takes", "A request makes 1 to 4 takes.")

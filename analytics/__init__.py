@@ -1,0 +1,1 @@
+"""Answers for analysts: Parquet exports and questions over them."""

@@ -1,0 +1,1 @@
+"""Money: prices, plans, and the thin face of the ledger."""

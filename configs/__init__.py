@@ -1,0 +1,1 @@
+"""Values only: read once at each entry point and handed down."""

@@ -1,0 +1,57 @@
+"""The secrets that the product makes for itself on first start, one file each under ``var/secrets``, mode 0600."""
+
+import os
+import secrets
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """The product's own secrets, each 256 random bits as URL-safe text.
+
+    Attributes:
+        database_password: of the embedded Postgres' owner.
+        cookie_secret: Streamlit's signing key for XSRF and its own cookies.
+        gateway_key: whoever sends it may use the gateway.
+        ray_token: whoever sends it may use the Ray cluster, which runs code.
+        link_key: signs the folder store's download links.
+    """
+
+    database_password: str
+    cookie_secret: str
+    gateway_key: str
+    ray_token: str
+    link_key: str
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+def load_or_create(var: Path) -> Secrets:
+    """Read the secrets under ``var``, making those that do not exist yet.
+
+    Safe to call from several processes at once: a file is created exclusively and the loser reads the winner's.
+    """
+    folder = var / "secrets"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Secrets(**{field.name: _one(folder / field.name) for field in fields(Secrets)})
+
+
+def _one(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except FileNotFoundError:
+        pass
+    # Written aside and linked into place, so that nobody ever reads half a secret.
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+    return path.read_text("ascii").strip()

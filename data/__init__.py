@@ -1,0 +1,1 @@
+"""Where things are kept: Postgres, the object store, file formats."""

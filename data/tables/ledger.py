@@ -1,0 +1,91 @@
+"""The ledger's tables. Only the SQL functions of ``migrations/sql/ledger.sql`` write to them."""
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from data.tables.base import Base, Count, Created, Id, Moment, Words
+
+
+class LedgerAccountRow(Base):
+    """What an Account has. System sides (revenue, promotion, …) are entries only, so that no row is hot."""
+
+    __tablename__ = "ledger_account"
+    __table_args__ = (
+        CheckConstraint("available >= 0", name="available"),
+        CheckConstraint("held >= 0", name="held"),
+    )
+
+    account_id: Mapped[Id] = mapped_column(ForeignKey("account.id"), primary_key=True)
+    available: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    held: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    version: Mapped[Count]
+
+
+class TransferRow(Base):
+    """One movement of credits. Append-only; ``idempotency_key`` makes a repeat harmless for ever."""
+
+    __tablename__ = "transfer"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("kind IN ('grant', 'hold', 'capture', 'release')", name="kind"),
+        Index("ix_transfer_account_id", "account_id", text("created_at DESC")),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(200), unique=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str]
+    account_id: Mapped[Id] = mapped_column(ForeignKey("account.id"))
+    debit: Mapped[str]
+    credit: Mapped[str]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    job_id: Mapped[Id | None] = mapped_column(ForeignKey("job.id"))
+    note: Mapped[Words]
+    event_at: Mapped[Moment]
+    created_at: Mapped[Created]
+
+
+class EntryRow(Base):
+    """One side of a transfer. ``purse`` is ``available:ACC``, ``held:ACC`` or the name of a system side.
+
+    Entries of a person's purses carry a dense version and the balance after; those of system sides carry neither.
+    """
+
+    __tablename__ = "entry"
+    __table_args__ = (
+        CheckConstraint("amount <> 0", name="amount"),
+        UniqueConstraint("purse", "version"),
+        Index("ix_entry_transfer_id", "transfer_id"),
+        Index("ix_entry_purse", "purse"),
+    )
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
+    transfer_id: Mapped[Id] = mapped_column(ForeignKey("transfer.id"))
+    purse: Mapped[str]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int | None]
+    balance_after: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[Created]
+
+
+class HoldRow(Base):
+    """Credits set aside for a Job: ended once with it, so many captured, the rest released, never by a clock."""
+
+    __tablename__ = "hold"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("state IN ('open', 'ended')", name="state"),
+        CheckConstraint("captured BETWEEN 0 AND amount", name="captured"),
+        CheckConstraint("(state = 'ended') = (ended_at IS NOT NULL)", name="ended"),
+        Index("uq_hold_open_job", "job_id", unique=True, postgresql_where=text("state = 'open'")),
+        Index("ix_hold_account_id", "account_id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    account_id: Mapped[Id] = mapped_column(ForeignKey("account.id"))
+    job_id: Mapped[Id] = mapped_column(ForeignKey("job.id"))
+    amount: Mapped[int] = mapped_column(BigInteger)
+    captured: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    state: Mapped[str] = mapped_column(server_default="open")
+    created_at: Mapped[Moment] = mapped_column(server_default=func.now())
+    ended_at: Mapped[Moment | None]

@@ -1,0 +1,1 @@
+"""Jobs and models: the queue, the worker, the engines and their deployments, the HTTP doors."""

@@ -1,0 +1,1 @@
+"""What people touch: pages, components, the command line."""
