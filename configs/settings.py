@@ -68,6 +68,8 @@ class ServeSettings(_Section):
     dashboard_port: int = 8612
     agent_port: int = 8613
     metrics_port: int = 8614
+    client_port: int = 8615
+    worker_ports_from: int = 18_600
     client_timeout_s: float = Field(default=900.0, gt=0)
 
 

@@ -14,7 +14,9 @@ class JobRow(Base):
     """One Brief being worked on: the truth about it. Kept narrow; progress stands in its own table.
 
     ``number`` is the order of arrival. ``results`` holds what finished stages made, so that a retry starts at the
-    first missing one. Every write by a worker carries ``attempt``; no row updated means it was fenced.
+    first missing one. Every write by a worker carries ``attempt``; no row updated means it was fenced. ``failures``
+    counts the attempts that were spent (back-pressure spends none). ``round`` goes up when the Job is run again and
+    makes the keys of its Hold unique. ``objects_swept``: nothing of lost attempts is left in the object store.
     """
 
     __tablename__ = "job"
@@ -27,6 +29,8 @@ class JobRow(Base):
         Index("ix_job_queued", "account_id", "number", postgresql_where=text("state = 'queued'")),
         Index("ix_job_lease", "lease_until", postgresql_where=text("state = 'processing'")),
         Index("ix_job_history", "account_id", text("number DESC")),
+        Index("ix_job_durations", "kind", text("finished_at DESC"), postgresql_where=text("state = 'processed'")),
+        Index("ix_job_unswept", "finished_at", postgresql_where=text("finished_at IS NOT NULL AND NOT objects_swept")),
         {"postgresql_with": {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"}},
     )
 
@@ -42,12 +46,14 @@ class JobRow(Base):
     request_hash: Mapped[str] = mapped_column(String(64))
     attempt: Mapped[Count]
     failures: Mapped[Count]
+    round: Mapped[int] = mapped_column(server_default="1")
     ready_at: Mapped[Moment] = mapped_column(server_default=func.now())
     lease_until: Mapped[Moment | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default="false")
     reason: Mapped[Words]
     reason_code: Mapped[Words]
     trace_id: Mapped[Words]
+    objects_swept: Mapped[bool] = mapped_column(server_default="false")
     created_at: Mapped[Created]
     started_at: Mapped[Moment | None]
     finished_at: Mapped[Moment | None]

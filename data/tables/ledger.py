@@ -1,4 +1,4 @@
-"""The ledger's tables. Only the SQL functions of ``migrations/sql/ledger.sql`` write to them."""
+"""The ledger's tables. Only the SQL functions of ``migrations/sql/ledger_0001.sql`` write to them."""
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -28,7 +28,6 @@ class TransferRow(Base):
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("kind IN ('grant', 'hold', 'capture', 'release')", name="kind"),
-        Index("ix_transfer_account_id", "account_id", text("created_at DESC")),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -39,28 +38,36 @@ class TransferRow(Base):
     debit: Mapped[str]
     credit: Mapped[str]
     amount: Mapped[int] = mapped_column(BigInteger)
-    job_id: Mapped[Id | None] = mapped_column(ForeignKey("job.id"))
+    job_id: Mapped[Id | None] = mapped_column(ForeignKey("job.id", deferrable=True, initially="DEFERRED"))
     note: Mapped[Words]
     event_at: Mapped[Moment]
     created_at: Mapped[Created]
 
 
 class EntryRow(Base):
-    """One side of a transfer. ``purse`` is ``available:ACC``, ``held:ACC`` or the name of a system side.
+    """One side of a transfer: credits that come to a purse (> 0) or leave it (< 0). Append-only.
 
-    Entries of a person's purses carry a dense version and the balance after; those of system sides carry neither.
+    A person's purses are ``available`` and ``held``: their entries carry the account, a version that counts the
+    account's entries 1, 2, 3 … without a gap, and the purse's balance after. Purses of the house (``promotion``,
+    ``revenue``) carry none of the three, so that no row is hot; their balances are sums.
     """
 
     __tablename__ = "entry"
     __table_args__ = (
         CheckConstraint("amount <> 0", name="amount"),
-        UniqueConstraint("purse", "version"),
+        CheckConstraint(
+            "CASE WHEN purse IN ('available', 'held')"
+            " THEN account_id IS NOT NULL AND coalesce(version, 0) >= 1 AND coalesce(balance_after, -1) >= 0"
+            " ELSE account_id IS NULL AND version IS NULL AND balance_after IS NULL END",
+            name="purse",
+        ),
+        UniqueConstraint("account_id", "version"),
         Index("ix_entry_transfer_id", "transfer_id"),
-        Index("ix_entry_purse", "purse"),
     )
 
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
     transfer_id: Mapped[Id] = mapped_column(ForeignKey("transfer.id"))
+    account_id: Mapped[Id | None] = mapped_column(ForeignKey("account.id"))
     purse: Mapped[str]
     amount: Mapped[int] = mapped_column(BigInteger)
     version: Mapped[int | None]
@@ -78,12 +85,13 @@ class HoldRow(Base):
         CheckConstraint("captured BETWEEN 0 AND amount", name="captured"),
         CheckConstraint("(state = 'ended') = (ended_at IS NOT NULL)", name="ended"),
         Index("uq_hold_open_job", "job_id", unique=True, postgresql_where=text("state = 'open'")),
-        Index("ix_hold_account_id", "account_id"),
+        Index("ix_hold_job_id", "job_id"),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     account_id: Mapped[Id] = mapped_column(ForeignKey("account.id"))
-    job_id: Mapped[Id] = mapped_column(ForeignKey("job.id"))
+    job_id: Mapped[Id] = mapped_column(ForeignKey("job.id", deferrable=True, initially="DEFERRED"))
+    transfer_id: Mapped[Id] = mapped_column(ForeignKey("transfer.id"), unique=True)
     amount: Mapped[int] = mapped_column(BigInteger)
     captured: Mapped[int] = mapped_column(BigInteger, server_default="0")
     state: Mapped[str] = mapped_column(server_default="open")

@@ -86,6 +86,7 @@ class Brief:
         instrumental: no voice, no lyrics.
         takes: how many different results, 1-4; a song request asks for two.
         engine: name of the engine, a key of ``configs/engines.toml``.
+        artist: name written on a cover; filled in by whoever hosts the engine, never by a form.
         controls: the numbers.
     """
 
@@ -99,6 +100,7 @@ class Brief:
     instrumental: bool = False
     takes: int = 2
     engine: str = ""
+    artist: str = ""
     controls: Controls = field(default_factory=Controls)
 
     def __post_init__(self) -> None:

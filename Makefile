@@ -1,0 +1,56 @@
+# One command per wish. `make` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt
+UI := ui/components/melodeon_ui
+PROMPT ?= dreamy synthwave about driving home at midnight
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev run song test test-long lint types fmt bench components
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.made: ; $(PYTHON) -m venv $(VENV) && touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt $(UI)/pyproject.toml
+	$(PIP) -e $(UI) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+install: $(VENV)/.installed ## make the environment and install what running needs
+install-dev: $(VENV)/.installed-dev ## and what testing and developing need
+
+run: install ## start Melodeon and print its address; Ctrl-C stops it
+	$(BIN)/melodeon up
+
+song: install ## make a sample song from the command line into songs/
+	$(BIN)/melodeon song "$(PROMPT)" --duration 30 --out songs
+
+test: install-dev ## all tests but the long ones (needs Chromium; see .ci/run)
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: install-dev ## the long checks as well: soaks, full-size models of the ledger and the queue
+	$(BIN)/python -m pytest -m long $(ARGS)
+
+lint: install-dev ## style and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: install-dev ## types, strictly
+	$(BIN)/mypy
+
+fmt: install-dev ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev ## every published figure, quickly; ARGS= for the full run
+	@for script in bench/*.py; do case $$script in bench/report.py) ;; *) $(BIN)/python $$script $(or $(ARGS),--quick) || exit 1;; esac; done
+
+components: ## build the browser components (needs Node.js 20)
+	cd $(UI)/frontend && npm ci --no-audit --no-fund && npm run check && npm run build

@@ -1,0 +1,180 @@
+"""The door to Postgres: connections, transactions and the schema's version."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import NullPool
+
+from studio.errors import MelodeonError
+
+__all__ = ["Database", "DatabaseBusy", "DatabaseUnreachable", "Session", "head", "migrate", "revision"]
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_CONNECT_TIMEOUT_S: Final = 5
+_MIGRATION_LOCK: Final = 0x6D696772  # any number, the same in every process
+_GONE: Final = ("08", "57P01", "57P02", "57P03")
+"""SQLSTATE classes and codes of a lost server: connection exceptions, shutdown, crash, starting up."""
+
+
+class DatabaseUnreachable(MelodeonError):
+    """Postgres does not answer, or the connection broke in the middle of the work."""
+
+    code = "database_unreachable"
+
+    def __init__(self, sentence: str = "The database does not answer at the moment. Please try again shortly.") -> None:
+        super().__init__(sentence)
+
+
+class DatabaseBusy(DatabaseUnreachable):
+    """Every connection of the pool is in use and none came back in time."""
+
+    code = "database_busy"
+
+    def __init__(self) -> None:
+        super().__init__("The database is very busy at the moment. Please try again shortly.")
+
+
+class Database:
+    """One Postgres database, with a pool of connections that this process shares. Safe across threads.
+
+    Transactions are READ COMMITTED: after waiting for a row's lock, the next statement sees what its last holder left.
+
+    Args:
+        url: ``postgresql://user:password@host:port/name``.
+        pool_size: connections kept; as many again may be opened for a moment.
+        statement_timeout_s: a statement that runs longer is cancelled by the server.
+        application_name: shown in ``pg_stat_activity``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        statement_timeout_s: float = 30.0,
+        application_name: str = "melodeon",
+    ) -> None:
+        self._url = _parsed(url)
+        options = f"-c timezone=UTC -c statement_timeout={int(statement_timeout_s * 1000)}"
+        self._engine = create_engine(
+            self._url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "application_name": application_name,
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "options": f"{options} -c idle_in_transaction_session_timeout=60000",
+            },
+        )
+        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+
+    def __repr__(self) -> str:
+        return f"Database({self._url.render_as_string(hide_password=True)!r})"
+
+    @property
+    def conninfo(self) -> str:
+        """The address in libpq's form, with the password, for libraries that connect themselves."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session in one transaction: committed at the end of the block, rolled back when an error leaves it.
+
+        Raises:
+            DatabaseUnreachable: no connection, or it broke; whether a commit under way arrived is then unknown.
+            DatabaseBusy: no connection of the pool became free.
+        """
+        with _translated(), self._sessions.begin() as session:
+            yield session
+
+    def ping(self) -> None:
+        """Ask the server for a sign of life; raises `DatabaseUnreachable`."""
+        with self.transaction() as session:
+            session.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close the pool's connections. A later transaction opens new ones."""
+        self._engine.dispose()
+
+
+def migrate(url: str) -> None:
+    """Bring the schema to `head`, in one transaction. Safe to call from several processes at once: they stand in line.
+
+    Raises:
+        DatabaseUnreachable: no connection.
+    """
+    with _translated(), _bare_engine(url) as engine, engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def revision(url: str) -> str | None:
+    """The revision that the database stands at; None: it is empty."""
+    with _translated(), _bare_engine(url) as engine, engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str:
+    """The newest revision this program knows, the one it needs."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        raise LookupError(f"There are no migrations in {_MIGRATIONS}.")
+    return newest
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic's configuration treats % as the start of an interpolation.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _parsed(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+@contextmanager
+def _bare_engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(_parsed(url), poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_TIMEOUT_S})
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseBusy from error
+    except DBAPIError as error:
+        if _is_lost(error):
+            raise DatabaseUnreachable from error
+        raise
+
+
+def _is_lost(error: DBAPIError) -> bool:
+    cause = error.orig
+    if error.connection_invalidated:
+        return True
+    if not isinstance(cause, psycopg.OperationalError):
+        return False
+    return cause.sqlstate is None or cause.sqlstate.startswith(_GONE)

@@ -1,0 +1,28 @@
+"""Accounts, sessions, jobs, songs, assets, the ledger and the queue."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_SQL = Path(__file__).parent.parent / "sql"
+
+
+def upgrade() -> None:
+    """Create everything in an empty database."""
+    for name in ("foundation_0001.sql", "ledger_0001.sql", "procrastinate_3_10.sql"):
+        _run((_SQL / name).read_text("utf-8"))
+    # The queue's rows are rewritten all the time: room for updates in place, and an early vacuum.
+    _run("ALTER TABLE procrastinate_jobs SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)")
+
+
+def _run(sql: str) -> None:
+    # By the driver's own cursor: many statements in one text, and % in function bodies is left alone.
+    connection = op.get_bind().connection.driver_connection
+    if connection is None:
+        raise RuntimeError("The migration has no connection.")
+    connection.execute(sql)

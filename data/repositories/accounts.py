@@ -1,0 +1,258 @@
+"""Accounts: who signs in. Time here is the database's."""
+
+import re
+import unicodedata
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from sqlalchemy import ColumnElement, Row, case, delete, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from data.database import Session
+from data.ids import new_id
+from data.repositories.texts import keepable
+from data.tables import AccountRow, SessionRow, TicketRow
+from studio.errors import MelodeonError
+from studio.words.account import Account, Role
+from studio.words.ids import AccountId, is_id
+
+LOCAL_NAME: Final = "local"
+FREE_FAILURES: Final = 5
+LONGEST_LOCK_S: Final = 900
+_FIRST_ADMIN_LOCK: Final = 0x61646D69  # any number, the same in every process
+_NAME_MIN, _NAME_MAX, _EMAIL_MAX = 2, 32, 254
+_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
+_COLUMNS: Final = (
+    AccountRow.id, AccountRow.name, AccountRow.email, AccountRow.role, AccountRow.plan, AccountRow.created_at,
+)  # fmt: skip
+
+
+class BadName(MelodeonError):
+    """The name is not one that an account can have."""
+
+    code = "bad_name"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"A name has {_NAME_MIN} to {_NAME_MAX} letters or digits of any script, with _ . - between them."
+        )
+
+
+class NameTaken(MelodeonError):
+    """Another account has this name, or it is kept for the product itself."""
+
+    code = "name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The name “{name}” is taken. Please choose another one.")
+
+
+class BadEmail(MelodeonError):
+    """The text is no e-mail address."""
+
+    code = "bad_email"
+
+    def __init__(self) -> None:
+        super().__init__("This does not look like an e-mail address. Please check it.")
+
+
+class EmailTaken(MelodeonError):
+    """Another account has this e-mail address."""
+
+    code = "email_taken"
+
+    def __init__(self) -> None:
+        super().__init__("There is an account with this e-mail address already. Sign in instead?")
+
+
+class Credentials(NamedTuple):
+    """What signing in needs to know of an account.
+
+    Attributes:
+        password_hash: None: this account cannot sign in by password.
+        locked_until: in the future after too many failed attempts; otherwise None.
+    """
+
+    account_id: AccountId
+    password_hash: str | None
+    locked_until: datetime | None
+
+
+def checked_name(name: str) -> str:
+    """The name as it is kept: Unicode form NFKC, 2-32 letters (with their marks), digits and ``_ . -``.
+
+    It begins and ends with a letter, mark or digit, so that it reads as one word wherever it is shown.
+
+    Raises:
+        BadName: otherwise.
+    """
+    if len(name) > 4 * _NAME_MAX:
+        raise BadName
+    name = unicodedata.normalize("NFKC", name)
+    kinds = [unicodedata.category(character) for character in name]
+    allowed = all(kind[0] in "LM" or kind == "Nd" or letter in "_.-" for kind, letter in zip(kinds, name, strict=True))
+    if not _NAME_MIN <= len(name) <= _NAME_MAX or not allowed:
+        raise BadName
+    if (kinds[0][0] != "L" and kinds[0] != "Nd") or name[-1] in "_.-":
+        raise BadName
+    return name
+
+
+def checked_email(email: str) -> str:
+    """The address without spaces around it; empty is allowed: an account need not have one.
+
+    Raises:
+        BadEmail: it does not have the shape ``somebody@somewhere.tld`` or is longer than 254 characters (RFC 5321).
+    """
+    email = email.strip()
+    if email and (len(email) > _EMAIL_MAX or not _EMAIL.fullmatch(email) or not keepable(email)):
+        raise BadEmail
+    return email
+
+
+def create(session: Session, *, name: str, email: str = "", password_hash: str | None) -> Account:
+    """Make an account. The first one of all (besides the command line's own) becomes the admin, exactly one.
+
+    Raises:
+        BadName, NameTaken, BadEmail, EmailTaken: with the transaction still usable.
+    """
+    name, email = checked_name(name), checked_email(email)
+    if name.casefold() == LOCAL_NAME:
+        raise NameTaken(name)
+    role = Role.ADMIN if _is_first(session) else Role.CREATOR
+    return _insert(session, name=name, email=email, password_hash=password_hash, role=role)
+
+
+def local_account(session: Session) -> Account:
+    """The account that the command line acts as; made on first use. It has no password, so nobody signs in as it."""
+    found = by_name(session, LOCAL_NAME)
+    if found is not None:
+        return found
+    try:
+        return _insert(session, name=LOCAL_NAME, email="", password_hash=None, role=Role.ADMIN)
+    except NameTaken:  # another command line was faster, and has committed
+        found = by_name(session, LOCAL_NAME)
+        if found is None:
+            raise
+        return found
+
+
+def by_id(session: Session, account_id: str) -> Account | None:
+    """The account with this id; None also for a text that is no id."""
+    return _one(session, AccountRow.id == account_id) if is_id(account_id, noun="account") else None
+
+
+def by_name(session: Session, name: str) -> Account | None:
+    """The account with this name, whatever the case of its letters."""
+    condition = _named(name)
+    return None if condition is None else _one(session, condition)
+
+
+def credentials(session: Session, name: str) -> Credentials | None:
+    """What is needed to check the password of the account with this name; None: there is none."""
+    condition = _named(name)
+    if condition is None:
+        return None
+    row = session.execute(
+        select(
+            AccountRow.id,
+            AccountRow.password_hash,
+            case((AccountRow.locked_until > func.now(), AccountRow.locked_until)),
+        ).where(condition, AccountRow.deleted_at.is_(None))
+    ).one_or_none()
+    return None if row is None else Credentials(AccountId(row[0]), row[1], row[2])
+
+
+def set_password(session: Session, account_id: AccountId, password_hash: str) -> None:
+    """Keep a new password and end every session and ticket of the account."""
+    session.execute(
+        update(AccountRow)
+        .where(AccountRow.id == account_id)
+        .values(
+            password_hash=password_hash,
+            token_version=AccountRow.token_version + 1,
+            failed_sign_ins=0,
+            locked_until=None,
+        )
+    )
+    session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
+    session.execute(delete(TicketRow).where(TicketRow.account_id == account_id))
+
+
+def note_failed_sign_in(session: Session, account_id: AccountId) -> datetime | None:
+    """Count a wrong password. From the fifth in a row the account is locked: 15 s, 30 s, 60 s … at most 15 minutes.
+
+    Returns:
+        Until when it is locked; None: not yet. The caller commits, although signing in failed.
+    """
+    failures = AccountRow.failed_sign_ins + 1
+    lock_s = func.least(15 * func.power(2, func.least(failures - FREE_FAILURES, 10)), LONGEST_LOCK_S)
+    until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lock_s)
+    return session.execute(
+        update(AccountRow)
+        .where(AccountRow.id == account_id)
+        .values(failed_sign_ins=failures, locked_until=case((failures >= FREE_FAILURES, until)))
+        .returning(AccountRow.locked_until)
+    ).scalar_one_or_none()
+
+
+def clear_failed_sign_ins(session: Session, account_id: AccountId) -> None:
+    """Forget wrong passwords after a right one."""
+    session.execute(
+        update(AccountRow)
+        .where(AccountRow.id == account_id, AccountRow.failed_sign_ins > 0)
+        .values(failed_sign_ins=0, locked_until=None)
+    )
+
+
+def _is_first(session: Session) -> bool:
+    """Whether nobody is here yet. Whoever sees an empty house waits for the lock and looks again."""
+    somebody = select(literal(1)).where(AccountRow.name != LOCAL_NAME).limit(1)
+    if session.execute(somebody).first() is not None:
+        return False
+    session.execute(select(func.pg_advisory_xact_lock(_FIRST_ADMIN_LOCK)))
+    return session.execute(somebody).first() is None
+
+
+def _insert(session: Session, *, name: str, email: str, password_hash: str | None, role: Role) -> Account:
+    values = {"id": new_id("account"), "name": name, "email": email, "password_hash": password_hash, "role": role.value}
+    try:
+        with session.begin_nested():
+            row = session.execute(insert(AccountRow).values(values).returning(*_COLUMNS)).one()
+    except IntegrityError as error:
+        broken = _constraint(error)
+        if broken == "uq_account_name_lower":
+            raise NameTaken(name) from None
+        if broken == "uq_account_email_lower":
+            raise EmailTaken from None
+        raise
+    return _account_of(row)
+
+
+def _constraint(error: IntegrityError) -> str | None:
+    return error.orig.diag.constraint_name if isinstance(error.orig, psycopg.Error) else None
+
+
+def _named(name: str) -> ColumnElement[bool] | None:
+    """The condition that finds the account called ``name``; None: nobody can be called so."""
+    try:
+        return func.lower(AccountRow.name) == func.lower(checked_name(name))
+    except BadName:
+        return None
+
+
+def _one(session: Session, condition: ColumnElement[bool]) -> Account | None:
+    row = session.execute(select(*_COLUMNS).where(condition, AccountRow.deleted_at.is_(None))).one_or_none()
+    return None if row is None else _account_of(row)
+
+
+def _account_of(row: Row[*tuple[Any, ...]]) -> Account:
+    return Account(
+        id=AccountId(row.id),
+        name=row.name,
+        email=row.email,
+        role=Role(row.role),
+        plan=row.plan,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,175 @@
+"""The Songs of a Job: made with it, told of its course, and given what their takes became."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import text
+
+from data.database import Session
+from data.ids import new_id
+from data.repositories import assets as asset_rows
+from studio.words.asset import Asset, AssetRole
+from studio.words.brief import Brief
+from studio.words.ids import AccountId, JobId, SongId
+from studio.words.job import JobState
+from studio.words.take import Section, TimedLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeTake:
+    """What one take of a Job became.
+
+    Attributes:
+        index: which take, 0-based.
+        assets: its stored objects by role, at least the sound.
+        title, prompt, lyrics: the words it was made from, whoever wrote them.
+        provenance: every effective setting of every engine that had a part in it (JSON values).
+        note: a sentence for the owner, or empty.
+    """
+
+    index: int
+    assets: Mapping[AssetRole, Asset]
+    title: str
+    prompt: str
+    lyrics: str
+    engine: str
+    engine_version: str
+    seed: int
+    steps: int | None = None
+    guidance_scale: float | None = None
+    duration_s: float | None = None
+    tempo_bpm: float | None = None
+    key: str | None = None
+    loudness_lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    sections: tuple[Section, ...] = ()
+    lines: tuple[TimedLine, ...] = ()
+    tags: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostTake:
+    """A take that could not be made, and a sentence about it for its owner."""
+
+    index: int
+    sentence: str
+
+
+_INSERT = text(
+    "INSERT INTO song (id, account_id, job_id, take_index, status, title, prompt, description, lyrics,"
+    " described_lyrics, instrumental, engine, seed, steps, guidance_scale, tempo_bpm, key, reason)"
+    " VALUES (:id, :account_id, :job_id, :take_index, :status, :title, :prompt, :description, :lyrics,"
+    " :described_lyrics, :instrumental, :engine, :seed, :steps, :guidance_scale, :tempo_bpm, :key, :reason)"
+)
+
+
+def insert(
+    session: Session,
+    *,
+    account_id: AccountId,
+    job_id: JobId,
+    brief: Brief,
+    state: JobState,
+    reason: str,
+    uses_guidance: bool,
+) -> None:
+    """Add one Song for each take that ``brief`` asks for, with the take's own seed and guidance."""
+    controls = brief.controls
+    songs = [
+        {
+            "id": new_id("song"),
+            "account_id": account_id,
+            "job_id": job_id,
+            "take_index": index,
+            "status": state.value,
+            "title": brief.title,
+            "prompt": brief.prompt,
+            "description": brief.description,
+            "lyrics": brief.lyrics,
+            "described_lyrics": brief.described_lyrics,
+            "instrumental": brief.instrumental,
+            "engine": brief.engine,
+            "seed": brief.take_seed(index),
+            "steps": controls.steps,
+            "guidance_scale": brief.take_guidance(index) if uses_guidance else None,
+            "tempo_bpm": controls.tempo_bpm,
+            "key": controls.key,
+            "reason": reason,
+        }
+        for index in range(brief.takes)
+    ]
+    session.execute(_INSERT, songs)
+
+
+def set_status(session: Session, job_id: JobId, state: JobState, *, reason: str = "") -> None:
+    """Every Song of the Job that is not processed has this status now."""
+    statement = text(
+        "UPDATE song SET status = :status, reason = :reason, updated_at = now()"
+        " WHERE job_id = :job_id AND status <> 'processed'"
+    )
+    session.execute(statement, {"job_id": job_id, "status": state.value, "reason": reason})
+
+
+def write_words(session: Session, job_id: JobId, *, title: str, prompt: str, lyrics: str) -> None:
+    """The text stage is done: people may read title and lyrics while the music is made."""
+    statement = text(
+        "UPDATE song SET title = :title, prompt = :prompt, lyrics = :lyrics, updated_at = now()"
+        " WHERE job_id = :job_id AND status = 'processing' AND deleted_at IS NULL"
+    )
+    session.execute(statement, {"job_id": job_id, "title": title, "prompt": prompt, "lyrics": lyrics})
+
+
+_MADE = text(
+    "UPDATE song SET status = 'processed', reason = :note, title = :title, prompt = :prompt, lyrics = :lyrics,"
+    " engine = :engine, engine_version = :engine_version, seed = :seed, steps = :steps,"
+    " guidance_scale = :guidance_scale, duration_s = :duration_s, tempo_bpm = :tempo_bpm, key = :key,"
+    " loudness_lufs = :loudness_lufs, true_peak_dbtp = :true_peak_dbtp, sections = CAST(:sections AS jsonb),"
+    " lines = CAST(:lines AS jsonb), provenance = CAST(:provenance AS jsonb), updated_at = now()"
+    " WHERE job_id = :job_id AND take_index = :index AND deleted_at IS NULL RETURNING id"
+)
+_COLUMNS = (
+    *("index", "title", "prompt", "lyrics", "engine", "engine_version", "seed", "steps", "guidance_scale"),
+    *("duration_s", "tempo_bpm", "key", "loudness_lufs", "true_peak_dbtp", "note"),
+)
+
+
+def write_made(session: Session, job_id: JobId, take: MadeTake) -> bool:
+    """The Song of this take is processed: measurements, provenance, assets and tags are kept.
+
+    False when its owner deleted the Song; then nothing is kept.
+    """
+    values = {name: getattr(take, name) for name in _COLUMNS}
+    values["sections"] = json.dumps([asdict(section) for section in take.sections])
+    values["lines"] = json.dumps([asdict(line) for line in take.lines])
+    values["provenance"] = json.dumps(dict(take.provenance))
+    song_id = session.execute(_MADE, {**values, "job_id": job_id}).scalar_one_or_none()
+    if song_id is None:
+        return False
+    for role, asset in take.assets.items():
+        asset_rows.link(session, SongId(song_id), role, asset_rows.insert(session, asset))
+    _write_tags(session, SongId(song_id), take.tags)
+    return True
+
+
+def write_lost(session: Session, job_id: JobId, take: LostTake) -> None:
+    """The Song of this take failed."""
+    statement = text(
+        "UPDATE song SET status = 'failed', reason = :sentence, updated_at = now()"
+        " WHERE job_id = :job_id AND take_index = :index"
+    )
+    session.execute(statement, {"job_id": job_id, "index": take.index, "sentence": take.sentence})
+
+
+def _write_tags(session: Session, song_id: SongId, tags: Sequence[str]) -> None:
+    names = list(dict.fromkeys(tags))
+    if not names:
+        return
+    # sorted, so that two transactions adding the same new tags never wait for each other crosswise
+    add = text("INSERT INTO tag (name) VALUES (:tag) ON CONFLICT DO NOTHING")
+    session.execute(add, [{"tag": name} for name in sorted(names)])
+    link = text("INSERT INTO song_tag (song_id, tag, position) VALUES (:song_id, :tag, :position)")
+    session.execute(link, [{"song_id": song_id, "tag": tag, "position": place} for place, tag in enumerate(names)])

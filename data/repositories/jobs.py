@@ -1,0 +1,378 @@
+"""Jobs: the rows behind the words `Job` and `Claimed`. ``serving`` decides what may happen; here is only SQL.
+
+Time is the database's: ``statement_timestamp()``, so that waiting for a lock does not shorten a lease. Every write
+for a worker names the attempt and touches nothing when another attempt has taken over.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, text
+
+from data.database import Session
+from studio.words.brief import Brief, BriefKind, BriefMode, Controls
+from studio.words.ids import AccountId, JobId, SongId
+from studio.words.job import Job, JobState, Stage
+
+CHANGED: Final = "melodeon_job"
+"""NOTIFY channel of every change; the payload is ``ACCOUNT:JOB``."""
+
+CANCEL: Final = "melodeon_cancel"
+"""NOTIFY channel that tells the worker at work on a Job to stop; the payload is the Job's id."""
+
+_DURATIONS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A Job as the worker that claimed it gets it.
+
+    Attributes:
+        artist: name of the account, for covers and files.
+        attempt: the number that every write must carry.
+        results: what finished stages of former attempts saved, by stage.
+        number_of_failures: attempts spent before this one.
+    """
+
+    job_id: JobId
+    account_id: AccountId
+    artist: str
+    brief: Brief
+    attempt: int
+    results: Mapping[str, Any]
+    number_of_failures: int
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What must be known about a locked Job to decide what becomes of it."""
+
+    job_id: JobId
+    account_id: AccountId
+    state: JobState
+    attempt: int
+    failures: int
+    round: int
+    price_credits: int
+    cancel_requested: bool
+
+
+def brief_to_json(brief: Brief) -> dict[str, Any]:
+    """The Brief as JSON values; `brief_from_json` gives it back."""
+    return asdict(brief)
+
+
+def brief_from_json(values: Mapping[str, Any]) -> Brief:
+    """The Brief that `brief_to_json` wrote."""
+    words = {**values, "kind": BriefKind(values["kind"]), "mode": BriefMode(values["mode"])}
+    return Brief(**{**words, "controls": Controls(**values["controls"])})
+
+
+_SELECT = """
+    SELECT j.*, p.stage, p.fraction, p.message, p.stages,
+           ARRAY(SELECT id FROM song WHERE job_id = j.id AND deleted_at IS NULL ORDER BY take_index) AS song_ids
+      FROM job j LEFT JOIN job_progress p ON p.job_id = j.id
+"""
+_BY_ID = text(_SELECT + " WHERE j.id = :job_id")
+_BY_KEY = text(_SELECT + " WHERE j.account_id = :account_id AND j.idempotency_key = :key")
+_RECENT = text(_SELECT + " WHERE j.account_id = :account_id ORDER BY j.number DESC LIMIT :most")
+_ACTIVE = text(
+    _SELECT + " WHERE j.account_id = :account_id AND j.state IN ('queued', 'processing') ORDER BY j.number LIMIT :most"
+)
+
+
+def _job(row: RowMapping) -> Job:
+    state = JobState(row["state"])
+    return Job(
+        id=JobId(row["id"]),
+        account_id=AccountId(row["account_id"]),
+        brief=brief_from_json(row["brief"]),
+        state=state,
+        attempt=row["attempt"],
+        stage=Stage(row["stage"]) if row["stage"] else None,
+        progress=1.0 if state is JobState.PROCESSED else float(row["fraction"] or 0.0),
+        message=row["message"] or "",
+        reason=row["reason"],
+        reason_code=row["reason_code"],
+        price_credits=row["price_credits"],
+        cancel_requested=row["cancel_requested"],
+        ready_at=row["ready_at"],
+        lease_until=row["lease_until"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        song_ids=tuple(SongId(name) for name in row["song_ids"]),
+    )
+
+
+def by_id(session: Session, job_id: JobId) -> Job | None:
+    """The Job of this id."""
+    row = session.execute(_BY_ID, {"job_id": job_id}).mappings().one_or_none()
+    return _job(row) if row else None
+
+
+def by_key(session: Session, account_id: AccountId, key: str) -> tuple[Job, str] | None:
+    """The Job that was asked for under this idempotency key, and the hash of what was asked."""
+    row = session.execute(_BY_KEY, {"account_id": account_id, "key": key}).mappings().one_or_none()
+    return (_job(row), str(row["request_hash"])) if row else None
+
+
+def recent(session: Session, account_id: AccountId, *, most: int) -> tuple[Job, ...]:
+    """The account's Jobs, newest first."""
+    rows = session.execute(_RECENT, {"account_id": account_id, "most": most}).mappings()
+    return tuple(_job(row) for row in rows)
+
+
+def active(session: Session, account_id: AccountId, *, most: int) -> tuple[Job, ...]:
+    """The account's queued and processing Jobs, oldest first."""
+    rows = session.execute(_ACTIVE, {"account_id": account_id, "most": most}).mappings()
+    return tuple(_job(row) for row in rows)
+
+
+_INSERT = text(
+    "INSERT INTO job (id, account_id, kind, state, brief, price_credits, idempotency_key, request_hash, trace_id,"
+    "                 reason, reason_code, finished_at)"
+    " VALUES (:id, :account_id, :kind, :state, CAST(:brief AS jsonb), :price_credits, :key, :request_hash, :trace_id,"
+    "         :reason, :reason_code, CASE WHEN :ended THEN statement_timestamp() END)"
+)
+
+
+def insert(
+    session: Session,
+    *,
+    job_id: JobId,
+    account_id: AccountId,
+    brief: Brief,
+    state: JobState,
+    price_credits: int,
+    key: str,
+    request_hash: str,
+    trace_id: str,
+    reason: str,
+    reason_code: str,
+) -> None:
+    """Add a Job, ready at once."""
+    values = {
+        "id": job_id,
+        "account_id": account_id,
+        "kind": brief.kind.value,
+        "state": state.value,
+        "brief": json.dumps(brief_to_json(brief)),
+        "price_credits": price_credits,
+        "key": key,
+        "request_hash": request_hash,
+        "trace_id": trace_id,
+        "reason": reason,
+        "reason_code": reason_code,
+        "ended": state.ended,
+    }
+    session.execute(_INSERT, values)
+
+
+_STANDING = text(
+    "SELECT id AS job_id, account_id, state, attempt, failures, round, price_credits, cancel_requested"
+    " FROM job WHERE id = :job_id FOR UPDATE"
+)
+
+
+def lock(session: Session, job_id: JobId) -> Standing | None:
+    """Lock the Job's row and say how it stands. The lane must be locked before."""
+    row = session.execute(_STANDING, {"job_id": job_id}).mappings().one_or_none()
+    return Standing(**{**row, "state": JobState(row["state"])}) if row else None
+
+
+def account_of(session: Session, job_id: JobId) -> AccountId | None:
+    """Whose Job it is: the lane to lock first."""
+    statement = text("SELECT account_id FROM job WHERE id = :job_id")
+    name = session.execute(statement, {"job_id": job_id}).scalar_one_or_none()
+    return AccountId(name) if name is not None else None
+
+
+_CLAIM = text(
+    "UPDATE job SET state = 'processing', attempt = attempt + 1, reason = '', reason_code = '',"
+    " lease_until = statement_timestamp() + make_interval(secs => :lease_s), started_at = statement_timestamp()"
+    " WHERE id = (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued'"
+    "             AND ready_at <= statement_timestamp() ORDER BY number LIMIT 1)"
+    "   AND NOT EXISTS (SELECT 1 FROM job WHERE account_id = :account_id AND state = 'processing')"
+    " RETURNING id AS job_id, account_id, (SELECT name FROM account WHERE id = :account_id) AS artist, brief,"
+    "           attempt, results, failures AS number_of_failures, trace_id"
+)
+
+
+def claim(session: Session, account_id: AccountId, *, lease_s: float) -> Claimed | None:
+    """Take the account's oldest ready Job, unless one of its Jobs is in process. The lane must be locked before."""
+    row = session.execute(_CLAIM, {"account_id": account_id, "lease_s": lease_s}).mappings().one_or_none()
+    return Claimed(**{**row, "brief": brief_from_json(row["brief"])}) if row else None
+
+
+_EXTEND = text(
+    "UPDATE job SET lease_until = statement_timestamp() + make_interval(secs => :lease_s)"
+    " WHERE id = :job_id AND attempt = :attempt AND state = 'processing' RETURNING cancel_requested"
+)
+
+
+def extend_lease(session: Session, job_id: JobId, attempt: int, *, lease_s: float) -> bool | None:
+    """Prolong the lease; answers whether cancelling was asked for, None when the attempt is over."""
+    values = {"job_id": job_id, "attempt": attempt, "lease_s": lease_s}
+    answer: bool | None = session.execute(_EXTEND, values).scalar_one_or_none()
+    return answer
+
+
+_PROGRESS = text(
+    "INSERT INTO job_progress AS p (job_id, stage, fraction, message, stages, updated_at)"
+    " SELECT id, :stage, :fraction, :message, CAST(:stages AS jsonb), statement_timestamp() FROM job"
+    "  WHERE id = :job_id AND attempt = :attempt AND state = 'processing'"
+    " ON CONFLICT (job_id) DO UPDATE SET stage = excluded.stage, fraction = excluded.fraction,"
+    "  message = excluded.message, stages = excluded.stages, updated_at = excluded.updated_at"
+    " RETURNING (SELECT account_id FROM job WHERE id = p.job_id)"
+)
+
+
+def write_progress(
+    session: Session,
+    job_id: JobId,
+    attempt: int,
+    *,
+    stage: Stage,
+    fraction: float,
+    message: str,
+    stages: Mapping[str, float],
+) -> bool:
+    """Say how far the attempt is (and notify); False when the attempt is over."""
+    values = {
+        "job_id": job_id,
+        "attempt": attempt,
+        "stage": stage.value,
+        "fraction": fraction,
+        "message": message,
+        "stages": json.dumps(dict(stages)),
+    }
+    name = session.execute(_PROGRESS, values).scalar_one_or_none()
+    if name is not None:
+        notify(session, AccountId(name), job_id)
+    return name is not None
+
+
+_SAVE = text(
+    "UPDATE job SET results = results || jsonb_build_object(CAST(:stage AS text), CAST(:result AS jsonb))"
+    " WHERE id = :job_id AND attempt = :attempt AND state = 'processing'"
+)
+
+
+def save_result(session: Session, job_id: JobId, attempt: int, *, stage: Stage, result: Mapping[str, Any]) -> bool:
+    """Keep what a stage made; False when the attempt is over."""
+    values = {"job_id": job_id, "attempt": attempt, "stage": stage.value, "result": json.dumps(dict(result))}
+    return bool(session.execute(_SAVE, values).rowcount)  # type: ignore[attr-defined]
+
+
+_END = text(
+    "UPDATE job SET state = :state, lease_until = NULL, finished_at = statement_timestamp(), failures = :failures,"
+    " reason = :reason, reason_code = :code,"
+    " objects_swept = (attempt = 0 OR (attempt = 1 AND :state = 'processed')) WHERE id = :job_id"
+)
+_REQUEUE = text(
+    "UPDATE job SET state = 'queued', lease_until = NULL, failures = :failures, reason = :reason, reason_code = :code,"
+    " ready_at = statement_timestamp() + make_interval(secs => :pause_s) WHERE id = :job_id"
+)
+_RENEW = text(
+    "UPDATE job SET state = :state, round = round + 1, failures = 0, cancel_requested = false, ready_at = now(),"
+    " started_at = NULL, finished_at = CASE WHEN :ended THEN statement_timestamp() END, price_credits = :price_credits,"
+    " results = results - 'music' - 'cover' - 'tags', reason = :reason, reason_code = :code, objects_swept = false"
+    " WHERE id = :job_id"
+)
+
+
+def end(session: Session, job_id: JobId, *, state: JobState, failures: int, reason: str, code: str) -> None:
+    """The (locked) Job reaches its end. Where an attempt was lost, the clean-up looks for what it left behind."""
+    values = {"job_id": job_id, "state": state.value, "failures": failures, "reason": reason, "code": code}
+    session.execute(_END, values)
+
+
+def requeue(session: Session, job_id: JobId, *, failures: int, pause_s: float, reason: str, code: str) -> None:
+    """The (locked) Job waits again, ready after ``pause_s`` seconds."""
+    values = {"job_id": job_id, "failures": failures, "pause_s": pause_s, "reason": reason, "code": code}
+    session.execute(_REQUEUE, values)
+
+
+def renew(session: Session, job_id: JobId, *, state: JobState, price_credits: int, reason: str, code: str) -> None:
+    """The (locked, ended) Job begins its next round.
+
+    Its words are kept; sounds and pictures are made anew, because the clean-up may already have taken their files.
+    """
+    values = {"job_id": job_id, "state": state.value, "ended": state.ended, "price_credits": price_credits}
+    session.execute(_RENEW, {**values, "reason": reason, "code": code})
+    session.execute(text("DELETE FROM job_progress WHERE job_id = :job_id"), {"job_id": job_id})
+
+
+def ask_to_cancel(session: Session, job_id: JobId) -> None:
+    """Leave a flag for the worker and call it."""
+    session.execute(text("UPDATE job SET cancel_requested = true WHERE id = :job_id"), {"job_id": job_id})
+    session.execute(text("SELECT pg_notify(:channel, :job_id)"), {"channel": CANCEL, "job_id": job_id})
+
+
+def notify(session: Session, account_id: AccountId, job_id: JobId) -> None:
+    """Tell listeners that the Job changed, when the transaction commits."""
+    payload = {"channel": CHANGED, "payload": f"{account_id}:{job_id}"}
+    session.execute(text("SELECT pg_notify(:channel, :payload)"), payload)
+
+
+def queued_takes(session: Session, account_id: AccountId, *, most: int) -> int:
+    """How many songs of the account wait in the queue, counted up to ``most`` Jobs."""
+    statement = text(
+        "SELECT coalesce(sum((brief->>'takes')::int), 0) FROM"
+        " (SELECT brief FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
+    )
+    return int(session.execute(statement, {"account_id": account_id, "most": most}).scalar_one())
+
+
+def has_ready(session: Session, account_id: AccountId) -> bool:
+    """Whether a Job of the account could be claimed now, were none in process."""
+    statement = text(
+        "SELECT EXISTS (SELECT 1 FROM job WHERE account_id = :account_id AND state = 'queued'"
+        " AND ready_at <= statement_timestamp())"
+    )
+    return bool(session.execute(statement, {"account_id": account_id}).scalar_one())
+
+
+def older_of_account(session: Session, job_id: JobId) -> int:
+    """How many Jobs of the same account are before this one: in process or queued earlier."""
+    statement = text(
+        "SELECT count(*) FROM job o, (SELECT account_id, number FROM job WHERE id = :job_id) own"
+        " WHERE o.account_id = own.account_id"
+        "   AND ((o.state = 'queued' AND o.number < own.number) OR o.state = 'processing') AND o.id <> :job_id"
+    )
+    return int(session.execute(statement, {"job_id": job_id}).scalar_one())
+
+
+def number_processing(session: Session) -> int:
+    """How many Jobs are in process everywhere."""
+    return int(session.execute(text("SELECT count(*) FROM job WHERE state = 'processing'")).scalar_one())
+
+
+def median_seconds(session: Session, kind: BriefKind) -> float | None:
+    """Median seconds from claim to end of the last processed Jobs of this kind, None before the first."""
+    statement = text(
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - started_at)) FROM"
+        " (SELECT started_at, finished_at FROM job WHERE kind = :kind AND state = 'processed'"
+        "  ORDER BY finished_at DESC LIMIT :most) last"
+    )
+    seconds = session.execute(statement, {"kind": kind.value, "most": _DURATIONS}).scalar_one_or_none()
+    return float(seconds) if seconds is not None else None
+
+
+def expired(session: Session, *, most: int) -> tuple[tuple[AccountId, JobId], ...]:
+    """Jobs whose lease ended, longest ago first."""
+    statement = text(
+        "SELECT account_id, id FROM job WHERE state = 'processing' AND lease_until < statement_timestamp()"
+        " ORDER BY lease_until LIMIT :most"
+    )
+    return tuple((AccountId(a), JobId(j)) for a, j in session.execute(statement, {"most": most}))
+
+
+def lease_is_over(session: Session, job_id: JobId) -> bool:
+    """Whether the (locked) Job is in process with a lease that ended."""
+    statement = text("SELECT state = 'processing' AND lease_until < statement_timestamp() FROM job WHERE id = :job_id")
+    return bool(session.execute(statement, {"job_id": job_id}).scalar_one_or_none())

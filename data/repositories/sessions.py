@@ -1,0 +1,157 @@
+"""Sessions: browsers that are signed in, and the one-time tickets that become sessions.
+
+Tokens are 32 random bytes as URL-safe text. The database keeps only their SHA-256 (a fast hash is enough for 256
+random bits), so a stolen backup opens no session. A session ends by its date, by `revoke`, or with every other one of
+its account when the account's ``token_version`` moves on. Time here is the database's.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, func, insert, select, update
+
+from data.database import Session
+from data.ids import new_id
+from data.repositories import accounts
+from data.tables import AccountRow, SessionRow, TicketRow
+from studio.words.account import Account
+from studio.words.ids import AccountId, SessionId
+
+TICKET_LIFE: Final = timedelta(seconds=30)
+_SEEN_EVERY: Final = timedelta(minutes=1)
+_USER_AGENT_MAX: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """One browser that is signed in, as its owner sees it in the settings.
+
+    Attributes:
+        user_agent: what the browser calls itself; never trusted, at most 300 printable characters.
+        current: whether it is the browser that asks.
+    """
+
+    id: SessionId
+    user_agent: str
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+    current: bool
+
+
+def issue_ticket(session: Session, account_id: AccountId) -> str:
+    """A ticket good for one session within 30 seconds, for a page that has just checked a password."""
+    session.execute(delete(TicketRow).where(TicketRow.account_id == account_id, TicketRow.expires_at < func.now()))
+    ticket = secrets.token_urlsafe(32)
+    session.execute(
+        insert(TicketRow).values(token_hash=_hash(ticket), account_id=account_id, expires_at=func.now() + TICKET_LIFE)
+    )
+    return ticket
+
+
+def redeem_ticket(session: Session, ticket: str, *, user_agent: str, days: int) -> str | None:
+    """Turn a ticket into a session.
+
+    Args:
+        days: life of the session.
+
+    Returns:
+        The token for the cookie; None: the ticket is unknown, used or too old. Of several callers with one ticket,
+        one wins.
+    """
+    account_id = session.execute(
+        delete(TicketRow)
+        .where(TicketRow.token_hash == _hash(ticket), TicketRow.expires_at > func.now())
+        .returning(TicketRow.account_id)
+    ).scalar_one_or_none()
+    if account_id is None:
+        return None
+    version = session.execute(
+        select(AccountRow.token_version).where(AccountRow.id == account_id, AccountRow.deleted_at.is_(None))
+    ).scalar_one_or_none()
+    if version is None:
+        return None
+    session.execute(delete(SessionRow).where(SessionRow.account_id == account_id, SessionRow.expires_at < func.now()))
+    token = secrets.token_urlsafe(32)
+    session.execute(
+        insert(SessionRow).values(
+            id=new_id("session"),
+            token_hash=_hash(token),
+            account_id=account_id,
+            token_version=version,
+            user_agent=_printable(user_agent),
+            expires_at=func.now() + timedelta(days=days),
+        )
+    )
+    return token
+
+
+def account_of(session: Session, token: str) -> Account | None:
+    """Whose session this is; None: nobody's (any more). Notes that it was seen, at most once a minute."""
+    found = session.execute(
+        select(SessionRow.id, SessionRow.account_id, SessionRow.seen_at < func.now() - _SEEN_EVERY)
+        .join(AccountRow, AccountRow.id == SessionRow.account_id)
+        .where(
+            SessionRow.token_hash == _hash(token),
+            SessionRow.expires_at > func.now(),
+            SessionRow.token_version == AccountRow.token_version,
+            AccountRow.deleted_at.is_(None),
+        )
+    ).one_or_none()
+    if found is None:
+        return None
+    session_id, account_id, long_unseen = found
+    if long_unseen:
+        session.execute(update(SessionRow).where(SessionRow.id == session_id).values(seen_at=func.now()))
+    return accounts.by_id(session, account_id)
+
+
+def revoke(session: Session, token: str) -> None:
+    """End the session of this token: signing out."""
+    session.execute(delete(SessionRow).where(SessionRow.token_hash == _hash(token)))
+
+
+def revoke_one(session: Session, account_id: AccountId, session_id: SessionId) -> None:
+    """End one session of this account; nothing happens when it is another's."""
+    session.execute(delete(SessionRow).where(SessionRow.id == session_id, SessionRow.account_id == account_id))
+
+
+def revoke_all(session: Session, account_id: AccountId) -> None:
+    """Sign the account out everywhere; tickets not yet redeemed are void too."""
+    session.execute(
+        update(AccountRow).where(AccountRow.id == account_id).values(token_version=AccountRow.token_version + 1)
+    )
+    session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
+    session.execute(delete(TicketRow).where(TicketRow.account_id == account_id))
+
+
+def list_of(session: Session, account_id: AccountId, *, token: str = "") -> tuple[SignedIn, ...]:
+    """The account's sessions, the last seen first; ``token`` tells which one is asking."""
+    rows = session.execute(
+        select(SessionRow)
+        .where(SessionRow.account_id == account_id, SessionRow.expires_at > func.now())
+        .order_by(SessionRow.seen_at.desc(), SessionRow.id.desc())
+    ).scalars()
+    asking = _hash(token)
+    return tuple(
+        SignedIn(
+            id=SessionId(row.id),
+            user_agent=row.user_agent,
+            created_at=row.created_at,
+            seen_at=row.seen_at,
+            expires_at=row.expires_at,
+            current=row.token_hash == asking,
+        )
+        for row in rows
+    )
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _printable(user_agent: str) -> str:
+    return "".join(letter for letter in user_agent[:_USER_AGENT_MAX] if letter.isprintable())

@@ -1,0 +1,56 @@
+"""Pages of songs: a cursor says after which song the next page begins."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from serving.api.views import song_json
+from studio.errors import MelodeonError
+from studio.words.account import Account
+from studio.words.ids import SongId, is_id
+from studio.words.song import Song
+
+
+class BadCursor(MelodeonError):
+    """The ``before`` of a page is not one we gave."""
+
+    code = "bad_cursor"
+
+    def __init__(self) -> None:
+        super().__init__("The field “before” must be the “next” of an earlier page, unchanged.")
+
+
+class Cursor:
+    """Where a page begins, as opaque text."""
+
+    @staticmethod
+    def write(moment: datetime, song_id: SongId) -> str:
+        """Text for ``next``."""
+        return base64.urlsafe_b64encode(f"{moment.isoformat()}|{song_id}".encode()).decode()
+
+    @staticmethod
+    def read(text: str) -> tuple[datetime, SongId] | None:
+        """The moment and the song after which the page begins; None for the first page."""
+        if not text:
+            return None
+        try:
+            moment, song_id = base64.urlsafe_b64decode(text.encode()).decode().split("|")
+            at = datetime.fromisoformat(moment)
+        except (binascii.Error, ValueError):
+            raise BadCursor from None
+        if at.tzinfo is None or not is_id(song_id, noun="song"):
+            raise BadCursor
+        return at, SongId(song_id)
+
+
+def page_json(
+    found: Sequence[Song], *, limit: int, moment: Callable[[Song], datetime | None], viewer: Account | None
+) -> dict[str, Any]:
+    """One page: the songs and, if there may be more, where the next page begins."""
+    last = moment(found[-1]) if len(found) == limit else None
+    return {
+        "songs": [song_json(song, viewer=viewer) for song in found],
+        "next": Cursor.write(last, found[-1].id) if last else None,
+    }

@@ -1,0 +1,157 @@
+"""Doors for songs: ask for one, read, rename, publish, delete."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import JSONResponse
+
+from data import access
+from data.repositories import songs
+from serving import jobs
+from serving.api.answers import bad, good
+from serving.api.bodies import FromDescribedLyrics, FromDescription, Generate, Rename, WithLyrics
+from serving.api.identity import AnAccount, TheAccount, TheServices
+from serving.api.paging import Cursor, page_json
+from serving.api.services import Services
+from serving.api.views import job_json, song_json
+from studio.words.account import Account
+from studio.words.brief import Brief
+from studio.words.ids import SongId, is_id
+from studio.words.job import JobState
+from studio.words.song import Song
+
+router = APIRouter(tags=["songs"])
+
+IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", max_length=180)]
+
+
+def _ask(services: Services, account: Account, brief: Brief, key: str) -> Any:
+    with services.database.transaction() as session:
+        job = jobs.request(
+            session,
+            account,
+            brief,
+            key=f"door:{key or services.draw_key()}",
+            now=services.now(),
+            draw_seed=services.draw_seed,
+        )
+    if job.state is JobState.NO_CREDITS:
+        sentence = f"This costs {job.price_credits} credits and you have fewer. It is kept; run it once you have more."
+        return bad(402, "no_credits", sentence, details={"job": job_json(job)})
+    return JSONResponse(good({"job": job_json(job)}), status_code=202)
+
+
+@router.post("/generate_from_description", status_code=202)
+@router.post("/generate_with_description", status_code=202, include_in_schema=False)
+@router.post("/generate-with-description", status_code=202, include_in_schema=False)
+def generate_from_description(
+    body: FromDescription, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = ""
+) -> Any:
+    """Two songs from one free description."""
+    return _ask(services, account, body.brief(), idempotency_key)
+
+
+@router.post("/generate_with_lyrics", status_code=202)
+@router.post("/generate_from_lyrics", status_code=202, include_in_schema=False)
+@router.post("/generate-with-lyrics", status_code=202, include_in_schema=False)
+def generate_with_lyrics(
+    body: WithLyrics, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = ""
+) -> Any:
+    """Two songs from a style and the person's own lyrics."""
+    return _ask(services, account, body.brief(), idempotency_key)
+
+
+@router.post("/generate_from_described_lyrics", status_code=202)
+@router.post("/generate-with-described-lyrics", status_code=202, include_in_schema=False)
+def generate_from_described_lyrics(
+    body: FromDescribedLyrics, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = ""
+) -> Any:
+    """Two songs from a style and a description of the lyrics."""
+    return _ask(services, account, body.brief(), idempotency_key)
+
+
+@router.post("/generate", status_code=202)
+def generate(body: Generate, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = "") -> Any:
+    """Two songs; the fields that are filled decide how."""
+    return _ask(services, account, body.brief(), idempotency_key)
+
+
+def seen_song(services: Services, account: Account | None, song_id: str) -> Song:
+    """The song if it exists and this person may see it; otherwise `access.NotFound`, whichever it is."""
+    song = None
+    if is_id(song_id, noun="song"):
+        with services.database.transaction() as session:
+            song = songs.by_id(session, SongId(song_id))
+    if song is None or not access.may_see(account, song):
+        raise access.NotFound("song")
+    return song
+
+
+def own_song(services: Services, account: Account, song_id: str) -> Song:
+    """The song if this person may change it; otherwise `access.NotFound`."""
+    song = seen_song(services, account, song_id)
+    if not access.may_edit(account, song):
+        raise access.NotFound("song")
+    return song
+
+
+@router.get("/songs")
+def library(
+    account: TheAccount, services: TheServices, before: str = "", limit: Annotated[int, Query(ge=1, le=100)] = 24
+) -> Any:
+    """The person's own songs, newest first."""
+    with services.database.transaction() as session:
+        found = songs.library(session, account.id, before=Cursor.read(before), limit=limit)
+    return good(page_json(found, limit=limit, moment=lambda song: song.created_at, viewer=account))
+
+
+@router.get("/discover")
+def discover(
+    account: AnAccount, services: TheServices, before: str = "", limit: Annotated[int, Query(ge=1, le=100)] = 24
+) -> Any:
+    """Published songs of everybody, newest first."""
+    with services.database.transaction() as session:
+        found = songs.discover(session, before=Cursor.read(before), limit=limit)
+    return good(page_json(found, limit=limit, moment=lambda song: song.published_at, viewer=account))
+
+
+@router.get("/songs/{song_id}")
+def read_song(song_id: str, account: AnAccount, services: TheServices) -> Any:
+    """One song."""
+    return good(song_json(seen_song(services, account, song_id), viewer=account))
+
+
+@router.patch("/songs/{song_id}")
+def rename_song(song_id: str, body: Rename, account: TheAccount, services: TheServices) -> Any:
+    """Give a song another title."""
+    song = own_song(services, account, song_id)
+    with services.database.transaction() as session:
+        songs.rename(session, song.id, body.title)
+    return read_song(song_id, account, services)
+
+
+@router.post("/songs/{song_id}/publish")
+def publish_song(song_id: str, account: TheAccount, services: TheServices) -> Any:
+    """Let everybody find and play a finished song."""
+    song = own_song(services, account, song_id)
+    with services.database.transaction() as session:
+        songs.publish(session, song.id)
+    return read_song(song_id, account, services)
+
+
+@router.post("/songs/{song_id}/unpublish")
+def unpublish_song(song_id: str, account: TheAccount, services: TheServices) -> Any:
+    """Make a song private again."""
+    song = own_song(services, account, song_id)
+    with services.database.transaction() as session:
+        songs.unpublish(session, song.id)
+    return read_song(song_id, account, services)
+
+
+@router.delete("/songs/{song_id}")
+def delete_song(song_id: str, account: TheAccount, services: TheServices) -> Any:
+    """Delete a song for ever, with its files."""
+    song = own_song(services, account, song_id)
+    with services.database.transaction() as session:
+        songs.delete(session, song.id)
+    return good({"id": song.id})

@@ -1,0 +1,89 @@
+"""How words look in JSON: only what the person may know, with URLs that stay the same."""
+
+from typing import Any
+
+from data import access
+from studio.words.account import Account
+from studio.words.asset import AssetRole
+from studio.words.job import Job
+from studio.words.song import Song
+
+PREFIX = "/api/v1"
+
+
+def song_urls(song: Song) -> dict[str, str]:
+    """Stable URLs of a song's files; each checks access when it is opened. The hash only busts caches."""
+    urls = {"page": f"/song?id={song.id}", "stream": f"{PREFIX}/songs/{song.id}/stream"}
+    for role, name in (
+        (AssetRole.COVER, "cover"),
+        (AssetRole.COVER_512, "cover_512"),
+        (AssetRole.COVER_128, "cover_128"),
+        (AssetRole.PEAKS, "peaks"),
+    ):
+        if role in song.assets:
+            urls[name] = f"{PREFIX}/songs/{song.id}/files/{role.value}?v={song.assets[role].sha256[:12]}"
+    return urls
+
+
+def song_json(song: Song, *, viewer: Account | None) -> dict[str, Any]:
+    """A song for the person who looks. Texts that only its owner gave and drafts stay with the owner."""
+    data: dict[str, Any] = {
+        "id": song.id,
+        "artist": song.artist,
+        "title": song.title,
+        "status": song.status.value,
+        "instrumental": song.instrumental,
+        "lyrics": song.lyrics,
+        "tags": list(song.tags),
+        "engine": song.engine,
+        "ai_generated": True,
+        "duration_s": song.duration_s,
+        "tempo_bpm": song.tempo_bpm,
+        "key": song.key,
+        "published_at": song.published_at.isoformat() if song.published_at else None,
+        "play_count": song.play_count,
+        "created_at": song.created_at.isoformat(),
+        "urls": song_urls(song),
+    }
+    if access.may_edit(viewer, song):
+        data |= {
+            "job_id": song.job_id,
+            "prompt": song.prompt,
+            "description": song.description,
+            "described_lyrics": song.described_lyrics,
+            "engine_version": song.engine_version,
+            "seed": song.seed,
+            "steps": song.steps,
+            "guidance_scale": song.guidance_scale,
+            "loudness_lufs": song.loudness_lufs,
+            "true_peak_dbtp": song.true_peak_dbtp,
+            "reason": song.reason,
+            "download_count": song.download_count,
+        }
+    return data
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job for its owner."""
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "stage": job.stage.value if job.stage else None,
+        "progress": round(job.progress, 4),
+        "message": job.message,
+        "reason": job.reason,
+        "reason_code": job.reason_code,
+        "attempt": job.attempt,
+        "price_credits": job.price_credits,
+        "title": job_title(job),
+        "song_ids": list(job.song_ids),
+        "created_at": job.created_at.isoformat(),
+        "started_at": job.started_at.isoformat() if job.started_at else None,
+        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+    }
+
+
+def job_title(job: Job) -> str:
+    """A few words to recognise a job by before its songs have titles."""
+    text = job.brief.title or job.brief.description or job.brief.described_lyrics or job.brief.prompt
+    return text if len(text) <= 48 else text[:47].rstrip() + "…"

@@ -1,0 +1,50 @@
+"""Doors for jobs: read, cancel, run again."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from data import access
+from serving import jobs
+from serving.api.answers import good
+from serving.api.identity import TheAccount, TheServices
+from serving.api.views import job_json
+from studio.words.ids import JobId, is_id
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+def _job_id(text: str) -> JobId:
+    if not is_id(text, noun="job"):
+        raise access.NotFound("job")
+    return JobId(text)
+
+
+@router.get("")
+def recent_jobs(account: TheAccount, services: TheServices, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Any:
+    """The person's jobs, newest first."""
+    with services.database.transaction() as session:
+        return good({"jobs": [job_json(job) for job in jobs.recent(session, account.id, limit)]})
+
+
+@router.get("/{job_id}")
+def read_job(job_id: str, account: TheAccount, services: TheServices) -> Any:
+    """One job with its place in the queue and the seconds it probably still takes."""
+    with services.database.transaction() as session:
+        job = jobs.get(session, account, _job_id(job_id))
+        position, eta_s = jobs.position_and_eta(session, job)
+    return good(job_json(job) | {"position": position, "eta_s": eta_s})
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(job_id: str, account: TheAccount, services: TheServices) -> Any:
+    """Stop a job; credits set aside for it come back."""
+    with services.database.transaction() as session:
+        return good(job_json(jobs.cancel(session, account, _job_id(job_id), now=services.now())))
+
+
+@router.post("/{job_id}/run")
+def run_job_again(job_id: str, account: TheAccount, services: TheServices) -> Any:
+    """Run a failed or cancelled job again, or one that waited for credits."""
+    with services.database.transaction() as session:
+        return good(job_json(jobs.run_again(session, account, _job_id(job_id), now=services.now())))

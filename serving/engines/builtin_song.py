@@ -1,0 +1,149 @@
+"""The built-in song engine: composes with the studio's own composer and renders on the processor."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from studio.music.compose import compose, lines_left_out, sections_in_seconds, timed_lines
+
+from serving.catalogue import spec_of
+from studio.music.render import render, warm_up
+from studio.music.score import Score
+from studio.text.reading import read_style
+from studio.text.style import Style
+from studio.words.brief import Brief
+from studio.words.engine_spec import EngineSpec, NumberControl
+from studio.words.take import Cancelled, OnProgress, Progress, Sound, Take
+
+SIDE_BY_SIDE: Final = 2
+"""Takes rendered at once: the sample loops run without Python's lock, and more would need too much memory."""
+
+
+class BuiltinSong:
+    """Songs from tables, rules and oscillators: no weights, no network, no GPU."""
+
+    def __init__(self) -> None:
+        self._loaded = False
+
+    @property
+    def spec(self) -> EngineSpec:
+        """The catalogue's entry."""
+        return spec_of("builtin-song")
+
+    def load(self) -> None:
+        """Compile the sample loops."""
+        if not self._loaded:
+            warm_up()
+            self._loaded = True
+
+    def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
+        """Compose and render every take, two at a time."""
+        self.spec.fit(brief)
+        together = _Together(on_progress, brief.takes)
+        with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="take") as pool:
+            futures = [pool.submit(self._take, brief, index, together) for index in range(brief.takes)]
+            return tuple(future.result() for future in futures)
+
+    def _take(self, brief: Brief, index: int, together: "_Together") -> Take:
+        try:
+            return self._render(brief, index, together)
+        except BaseException:
+            together.stop()
+            raise
+
+    def _render(self, brief: Brief, index: int, together: "_Together") -> Take:
+        begun = time.perf_counter()
+        together.tell(index, Progress(fraction=0.0, message="Composing"))
+        style = read_style(f"{brief.prompt}\n{brief.description}".strip())
+        score = self._compose(brief, index, style)
+        clip = render(score, on_progress=lambda progress: together.tell(index, progress))
+        sound = Sound(
+            clip=clip,
+            tempo_bpm=score.tempo_bpm,
+            key=score.key,
+            sections=sections_in_seconds(score),
+            lines=timed_lines(score),
+        )
+        return Take(
+            result=sound,
+            engine=self.spec.name,
+            engine_version=self.spec.version,
+            seed=brief.take_seed(index),
+            settings=_settings(brief, index, style, score),
+            seconds=time.perf_counter() - begun,
+        )
+
+    def _compose(self, brief: Brief, index: int, style: Style) -> Score:
+        controls = brief.controls
+        return compose(
+            style,
+            lyrics="" if brief.instrumental else brief.lyrics,
+            tempo_bpm=controls.tempo_bpm,
+            key=controls.key,
+            duration_s=controls.duration_s or self._length_s(style),
+            seed=brief.take_seed(index),
+            guidance=brief.take_guidance(index),
+            instrumental=brief.instrumental or style.instrumental,
+        )
+
+    def _length_s(self, style: Style) -> float:
+        """The length the style names, as far as the control allows it; else the control's default."""
+        control = self.spec.control("duration_s")
+        if not isinstance(control, NumberControl) or control.default is None:
+            raise TypeError("The built-in composer's length must be a number with a default; see engines.toml.")
+        wanted = control.default if style.duration_s is None else style.duration_s
+        return min(max(wanted, control.least), control.most)
+
+
+class _Together:
+    """One progress of several takes under way. When one must stop, all do."""
+
+    def __init__(self, on_progress: OnProgress, takes: int) -> None:
+        self._on_progress = on_progress
+        self._fractions = [0.0] * takes
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def tell(self, index: int, progress: Progress) -> None:
+        """Take ``index`` is so far. From its own thread."""
+        with self._lock:
+            if self._stopped:
+                raise Cancelled
+            self._fractions[index] = max(self._fractions[index], progress.fraction)
+            told = Progress(fraction=sum(self._fractions) / len(self._fractions), message=progress.message)
+            try:
+                self._on_progress(told)
+            except BaseException:
+                self._stopped = True
+                raise
+
+    def stop(self) -> None:
+        """A take failed: the others need not go on."""
+        with self._lock:
+            self._stopped = True
+
+
+def _settings(brief: Brief, index: int, style: Style, score: Score) -> dict[str, object]:
+    """Every effective parameter, and a note when not every line is sung."""
+    settings: dict[str, object] = {
+        "genre": score.genre,
+        "moods": list(style.moods),
+        "tempo_bpm": score.tempo_bpm,
+        "key": score.key,
+        "duration_s": score.duration_s,
+        "guidance_scale": brief.take_guidance(index),
+        "instrumental": brief.instrumental or style.instrumental,
+        "voice": score.voice,
+        "instruments": {part.value: patch for part, patch in score.instruments.items()},
+    }
+    note = _note(brief, score) if not settings["instrumental"] else ""
+    return {**settings, "note": note} if note else settings
+
+
+def _note(brief: Brief, score: Score) -> str:
+    missing = lines_left_out(brief.lyrics, score)
+    if not missing:
+        return ""
+    what = "1 lyric line" if missing == 1 else f"{missing} lyric lines"
+    return f"{what} did not fit into {score.duration_s:.0f} s and cannot be heard; a longer song has room."

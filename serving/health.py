@@ -1,0 +1,214 @@
+"""Health: every part looked at, and for each trouble one sentence that says what is wrong and what to do."""
+
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from configs.settings import Settings
+from data.database import Database, head, revision
+from data.object_store import ObjectStore
+from data.repositories import jobs as job_rows
+from serving.client import GatewayClient
+from studio.errors import MelodeonError
+
+LEAST_DISK_GB: Final = 2.0
+STUCK_AFTER_S: Final = 120.0
+PROBE_KEY: Final = "health/probe.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One look at one part.
+
+    Attributes:
+        name: what was looked at.
+        ok: whether it is as it must be. A remark with ``ok`` True needs no action.
+        sentence: what was found; when not ok, also what to do.
+    """
+
+    name: str
+    ok: bool
+    sentence: str
+
+
+def _check(name: str, look: Callable[[], str], fix: str) -> Check:
+    """Run one look; its errors become the sentence, followed by what to do."""
+    try:
+        return Check(name=name, ok=True, sentence=look())
+    except (MelodeonError, OSError, ValueError) as error:
+        return Check(name=name, ok=False, sentence=f"{error} {fix}".strip())
+
+
+def check_python() -> Check:
+    """The interpreter is one that the product is tested with."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    fine = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    advice = "" if fine else " Install Python 3.11, 3.12 or 3.13 and run `make install` again."
+    return Check(name="python", ok=fine, sentence=f"Python {version}.{advice}")
+
+
+def check_disk(var: Path) -> Check:
+    """There is room for songs (about 15 MB each minute of both takes)."""
+    var.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(var).free / 1e9
+    fine = free_gb >= LEAST_DISK_GB
+    advice = "" if fine else f" At least {LEAST_DISK_GB:g} GB are wanted; free some or set MELODEON_VAR to another disk."
+    return Check(name="disk", ok=fine, sentence=f"{free_gb:.1f} GB free under {var}.{advice}")
+
+
+def check_secrets(var: Path) -> Check:
+    """Nobody else on this machine can read the secrets."""
+    folder = var / "secrets"
+    if not folder.is_dir():
+        return Check(name="secrets", ok=False, sentence="No secrets yet; `melodeon up` makes them on its first start.")
+    open_files = [path.name for path in sorted(folder.iterdir()) if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if open_files:
+        sentence = f"Others can read {', '.join(open_files)} in {folder}; run chmod 600 on them."
+        return Check(name="secrets", ok=False, sentence=sentence)
+    return Check(name="secrets", ok=True, sentence=f"The secrets in {folder} are readable only by their owner.")
+
+
+def check_database(database: Database, url: str) -> Check:
+    """Postgres answers and its tables are of this version."""
+
+    def look() -> str:
+        database.ping()
+        have, want = revision(url), head()
+        if have != want:
+            raise OutdatedSchema(have, want)
+        return f"Postgres answers; its tables are at revision {have}."
+
+    return _check("database", look, "Start it with `melodeon up`, or check MELODEON_DATABASE__URL, host, port and TLS.")
+
+
+class OutdatedSchema(MelodeonError):
+    """The tables are of another version."""
+
+    code = "outdated_schema"
+
+    def __init__(self, have: str | None, want: str) -> None:
+        super().__init__(f"The tables are at revision {have or 'none'}, this version wants {want}; run `melodeon migrate`.")
+
+
+def check_store(store: ObjectStore) -> Check:
+    """An object can be written, read and deleted."""
+
+    def look() -> str:
+        store.put(PROBE_KEY, b"melodeon", media_type="text/plain")
+        content = b"".join(store.get(PROBE_KEY))
+        store.delete(PROBE_KEY)
+        if content != b"melodeon":
+            raise ValueError("What was written to the object store came back changed.")
+        return "The object store keeps, gives and deletes."
+
+    return _check("object store", look, "Check MELODEON_STORE__* (endpoint, region, bucket, keys) and the free disk.")
+
+
+def check_engines(gateway: GatewayClient) -> Iterator[Check]:
+    """The gateway answers with our key and every application is ready."""
+    try:
+        answer = gateway.health()
+    except MelodeonError as error:
+        fix = "Start it with `melodeon up`; the log is var/log/engines.log. A 401 means another gateway key."
+        yield Check(name="gateway", ok=False, sentence=f"{error} {fix}")
+        return
+    yield Check(name="gateway", ok=True, sentence="The gateway answers.")
+    for name, application in sorted(answer.applications.items()):
+        fine = application.ready
+        advice = "" if fine else " It may still be loading; else see the Ray dashboard and var/log/engines.log."
+        state = "is ready" if fine else "is not ready"
+        yield Check(name=f"engine {name}", ok=fine, sentence=f"{name} {state}.{advice}")
+
+
+def check_worker(database: Database) -> Check:
+    """A worker lives and no song waits for nothing."""
+
+    def look() -> str:
+        with database.transaction() as session:
+            beat_s = job_rows.newest_worker_beat_s(session)
+            waiting_s = job_rows.longest_wait_s(session)
+        if beat_s is None or beat_s > STUCK_AFTER_S:
+            raise NoWorker(waiting_s)
+        if waiting_s is not None and waiting_s > STUCK_AFTER_S:
+            return f"A worker lives; the longest wait in the queue is {waiting_s:.0f} s (all engines may be busy)."
+        return "A worker lives; nobody waits long."
+
+    return _check("worker", look, "Start it with `melodeon up`; the log is var/log/worker.log.")
+
+
+class NoWorker(MelodeonError):
+    """Nobody works on the queue."""
+
+    code = "no_worker"
+
+    def __init__(self, waiting_s: float | None) -> None:
+        waits = f" A song has waited for {waiting_s:.0f} s." if waiting_s else ""
+        super().__init__(f"No worker has shown a sign of life.{waits}")
+
+
+def check_address(web_url: str) -> Check:
+    """The session cookie is as safe as the address allows."""
+    if web_url.startswith("https://") or "//127.0.0.1" in web_url or "//localhost" in web_url:
+        return Check(name="address", ok=True, sentence=f"People reach the pages at {web_url}.")
+    sentence = (
+        f"People reach the pages at {web_url} without https: the session cookie crosses the network in the clear. "
+        "Put a proxy with a certificate in front and set MELODEON_WEB__PUBLIC_URL to its https address."
+    )
+    return Check(name="address", ok=False, sentence=sentence)
+
+
+def check_ray_ports(settings: Settings) -> Check:
+    """Ray's own ports listen on every interface; the token protects them, a firewall should too."""
+    if settings.serve.gateway_url is not None and not (settings.var / "ray").exists():
+        return Check(name="ray ports", ok=True, sentence="No Ray is started on this machine.")
+    first = settings.serve.worker_ports_from
+    sentence = (
+        f"Ray listens on every interface (ports {settings.serve.gcs_port}, {settings.serve.metrics_port} and "
+        f"{first}-{first + 99}); a token is required, and on a shared network a firewall should close them."
+    )
+    return Check(name="ray ports", ok=True, sentence=sentence)
+
+
+def quick_checks(settings: Settings, database: Database, store: ObjectStore, gateway: GatewayClient) -> list[Check]:
+    """What must be well for people to make songs."""
+
+    def reach() -> str:
+        database.ping()
+        return "Postgres answers."
+
+    def keep() -> str:
+        store.ping()
+        return "The object store answers."
+
+    checks = [_check("database", reach, ""), _check("object store", keep, "")]
+    if checks[0].ok:
+        checks.append(check_worker(database))
+    return [*checks, *check_engines(gateway), check_disk(settings.var)]
+
+
+def all_checks(
+    settings: Settings,
+    *,
+    database: Database,
+    database_url: str,
+    store: ObjectStore,
+    gateway: GatewayClient,
+    web_url: str,
+) -> list[Check]:
+    """Every check, for ``melodeon doctor``."""
+    database_check = check_database(database, database_url)
+    return [
+        check_python(),
+        check_disk(settings.var),
+        check_secrets(settings.var),
+        database_check,
+        *([check_worker(database)] if database_check.ok else []),
+        check_store(store),
+        *check_engines(gateway),
+        check_address(web_url),
+        check_ray_ports(settings),
+    ]

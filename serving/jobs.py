@@ -1,0 +1,265 @@
+"""Jobs as people see them: ask, look, cancel, run again. The worker's side is `serving.attempts`.
+
+Every function works in the caller's transaction and none commits. Locks are taken in the order lane, job, alarm.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from billing import ledger, plans, pricing
+from data.access import NotFound, may_see_job
+from data.database import Session
+from data.ids import new_id
+from data.repositories import job_songs, lanes
+from data.repositories import jobs as job_rows
+from data.repositories.texts import check_keepable
+from serving import catalogue, job_ends, queue
+from studio.errors import MelodeonError
+from studio.words.account import Account
+from studio.words.brief import Brief
+from studio.words.ids import AccountId, JobId
+from studio.words.job import Job, JobState
+
+QUEUED_SONGS_MAX: Final = 100
+KEY_MAX: Final = 200
+_ACTIVE_MAX: Final = 200
+
+
+class TooManyQueued(MelodeonError):
+    """The account has as many songs waiting as it may have."""
+
+    code = "too_many_queued"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"You have {most} songs waiting, which is the most. Wait for some or cancel some first.")
+        self.most = most
+
+
+class BadRequestKey(MelodeonError):
+    """The idempotency key is empty or too long."""
+
+    code = "bad_request_key"
+
+    def __init__(self) -> None:
+        super().__init__(f"The idempotency key must have 1 to {KEY_MAX} characters.")
+
+
+class CannotRunAgain(MelodeonError):
+    """Only what failed, was cancelled or lacked credits can be run again."""
+
+    code = "cannot_run_again"
+
+    def __init__(self, state: JobState) -> None:
+        if state.ended:
+            super().__init__("There is nothing left of this request to make; create a new song instead.")
+        else:
+            super().__init__("This request is still being worked on; cancel it first.")
+
+
+def request(
+    session: Session,
+    account: Account,
+    brief: Brief,
+    *,
+    key: str,
+    now: datetime,
+    draw_seed: Callable[[], int],
+    queued_max: int = QUEUED_SONGS_MAX,
+    trace_id: str = "",
+) -> Job:
+    """Ask for a song: fit, price, hold, Job, Songs and the alarm, all or nothing.
+
+    With too few credits Job and Songs are kept as ``no credits`` without a hold; the door answers 402 with the Job.
+
+    Args:
+        session: the caller's transaction.
+        account: who asks and pays.
+        brief: what is asked for; an empty engine means the default one.
+        key: idempotency key of this account, 1-200 characters: asked twice, the same Job comes back.
+        now: the application's time, for the books.
+        draw_seed: draws a seed when the brief has none.
+        queued_max: how many songs an account may have waiting.
+        trace_id: stands on every log line of the request.
+
+    Raises:
+        UnfitBrief, UnknownEngine, NoEngine: the engine cannot make this.
+        UnkeepableText: a text holds something that is no character.
+        TooManyQueued: too many songs are waiting already.
+        KeyReused: the key was used for another brief.
+    """
+    if not 1 <= len(key) <= KEY_MAX:
+        raise BadRequestKey
+    asked = _fingerprint(brief)
+    lanes.open_and_lock(session, account.id, start_cost=plans.plan(account.plan).start_cost)
+    known = job_rows.by_key(session, account.id, key)
+    if known is not None:
+        job, fingerprint = known
+        if fingerprint != asked:
+            raise ledger.KeyReused(key)
+        return job
+    brief = _fitted(brief, draw_seed)
+    _check_queue(session, account.id, brief.takes, queued_max)
+    job_id = JobId(new_id("job"))
+    price = pricing.price_of(brief)
+    state, reason = _hold(session, account.id, job_id, price, round_number=1, now=now)
+    job_rows.insert(
+        session,
+        job_id=job_id,
+        account_id=account.id,
+        brief=brief,
+        state=state,
+        price_credits=price,
+        key=key,
+        request_hash=asked,
+        trace_id=trace_id,
+        reason=reason,
+        reason_code=ledger.NoCredits.code if reason else "",
+    )
+    job_songs.insert(
+        session,
+        account_id=account.id,
+        job_id=job_id,
+        brief=brief,
+        state=state,
+        reason=reason,
+        uses_guidance=catalogue.spec_of(brief.engine).uses_guidance,
+    )
+    return _announce(session, account, job_id, state)
+
+
+def run_again(
+    session: Session,
+    account: Account,
+    job_id: JobId,
+    *,
+    now: datetime,
+    queued_max: int = QUEUED_SONGS_MAX,
+) -> Job:
+    """Ask once more for what failed, was cancelled or lacked credits, with a new hold for the songs still there.
+
+    Raises:
+        NotFound: there is no such Job of this account.
+        CannotRunAgain: the Job is under way or processed, or its songs are deleted.
+        TooManyQueued: too many songs are waiting already.
+    """
+    lanes.open_and_lock(session, account.id, start_cost=plans.plan(account.plan).start_cost)
+    standing = _locked(session, account, job_id)
+    job = get(session, account, job_id)
+    songs = len(job.song_ids)
+    if standing.state not in (JobState.FAILED, JobState.CANCELLED, JobState.NO_CREDITS) or songs == 0:
+        raise CannotRunAgain(standing.state)
+    _check_queue(session, account.id, songs, queued_max)
+    price = pricing.price_of(replace(job.brief, takes=songs))
+    state, reason = _hold(session, account.id, job_id, price, round_number=standing.round + 1, now=now)
+    code = ledger.NoCredits.code if reason else ""
+    job_rows.renew(session, job_id, state=state, price_credits=price, reason=reason, code=code)
+    job_songs.set_status(session, job_id, state, reason=reason)
+    return _announce(session, account, job_id, state)
+
+
+def cancel(session: Session, account: Account, job_id: JobId, *, now: datetime) -> Job:
+    """Stop a Job: at once while it is queued; else its worker is called and stops within seconds.
+
+    Cancelling what has ended changes nothing.
+
+    Raises:
+        NotFound: there is no such Job of this account.
+    """
+    lanes.lock(session, account.id)
+    standing = _locked(session, account, job_id)
+    if standing.state is JobState.QUEUED:
+        job_ends.end_cancelled(session, standing, now=now)
+    elif standing.state is JobState.PROCESSING:
+        job_rows.ask_to_cancel(session, job_id)
+        job_rows.notify(session, account.id, job_id)
+    return get(session, account, job_id)
+
+
+def get(session: Session, account: Account, job_id: JobId) -> Job:
+    """The Job, if it is this account's. Raises `NotFound`."""
+    job = job_rows.by_id(session, job_id)
+    if job is None or not may_see_job(account, job):
+        raise NotFound("job")
+    return job
+
+
+def active(session: Session, account_id: AccountId) -> tuple[Job, ...]:
+    """The account's queued and processing Jobs, oldest first."""
+    return job_rows.active(session, account_id, most=_ACTIVE_MAX)
+
+
+def recent(session: Session, account_id: AccountId, limit: int) -> tuple[Job, ...]:
+    """The account's last Jobs, newest first."""
+    return job_rows.recent(session, account_id, most=limit)
+
+
+def position_and_eta(session: Session, job: Job) -> tuple[int, float | None]:
+    """How many starts go before this Job, and in how many seconds it will probably be done.
+
+    An estimate: the account's own earlier Jobs, and for each of them and for this one a turn of every lane that
+    waits ahead. The time is the median of the last processed Jobs of the kind, None before the first; as many Jobs
+    run side by side as do now.
+    """
+    if job.state.ended:
+        return 0, None
+    median_s = job_rows.median_seconds(session, job.brief.kind)
+    if job.state is JobState.PROCESSING:
+        return 0, None if median_s is None else median_s * (1.0 - job.progress)
+    own = job_rows.older_of_account(session, job.id)
+    others = lanes.ahead(session, job.account_id) * (own + 1)
+    side_by_side = max(1, job_rows.number_processing(session))
+    rounds = own + math.ceil(others / side_by_side)
+    return own + others, None if median_s is None else median_s * (rounds + 1)
+
+
+def _fitted(brief: Brief, draw_seed: Callable[[], int]) -> Brief:
+    """The brief with its engine and seed filled in, checked against what the engine can do."""
+    texts = ("description", "prompt", "lyrics", "described_lyrics", "title")
+    check_keepable(**{name: getattr(brief, name) for name in texts})
+    brief.check_texts()
+    engine = brief.engine or catalogue.default_engine(brief.kind)
+    seed = brief.controls.seed if brief.controls.seed is not None else draw_seed()
+    brief = replace(brief, engine=engine, controls=replace(brief.controls, seed=seed))
+    catalogue.spec_of(engine).fit(brief)
+    return brief
+
+
+def _fingerprint(brief: Brief) -> str:
+    text = json.dumps(job_rows.brief_to_json(brief), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_queue(session: Session, account_id: AccountId, takes: int, queued_max: int) -> None:
+    if job_rows.queued_takes(session, account_id, most=queued_max) + takes > queued_max:
+        raise TooManyQueued(queued_max)
+
+
+def _hold(
+    session: Session, account_id: AccountId, job_id: JobId, price: int, *, round_number: int, now: datetime
+) -> tuple[JobState, str]:
+    """Hold the credits; answers the state the Job gets by it and a sentence when there were too few."""
+    if price:
+        try:
+            ledger.hold(session, account_id, job_id, price, key=f"hold:{job_id}:{round_number}", now=now)
+        except ledger.NoCredits as error:
+            return JobState.NO_CREDITS, error.sentence
+    return JobState.QUEUED, ""
+
+
+def _locked(session: Session, account: Account, job_id: JobId) -> job_rows.Standing:
+    standing = job_rows.lock(session, job_id)
+    if standing is None or standing.account_id != account.id:
+        raise NotFound("job")
+    return standing
+
+
+def _announce(session: Session, account: Account, job_id: JobId, state: JobState) -> Job:
+    if state is JobState.QUEUED:
+        queue.wake(session, account.id)
+    job_rows.notify(session, account.id, job_id)
+    return get(session, account, job_id)

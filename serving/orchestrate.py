@@ -1,0 +1,331 @@
+"""One attempt at one Job: the stages in their order, kept alive, told about, and brought to exactly one end.
+
+text → music ∥ cover → tags. Each stage is one call of the gateway and its answer is saved with the Job, so that the
+next attempt begins at the first missing one. Words and music must succeed; cover and tags may fail without harm.
+"""
+
+import asyncio
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import structlog
+
+from configs.settings import WorkerSettings
+from data.database import Database, DatabaseUnreachable, Session
+from data.repositories.jobs import Claimed
+from serving import attempts, song_stages
+from serving.attempts import Fenced, RetryRule
+from serving.client import Busy, DeadlineExceeded, GatewayClient, ModelRejected, ReplicaLost, Unavailable
+from serving.contract import CallContext, Event, MakeRequest, ProgressEvent, TakeFailure
+from serving.progress import ProgressBoard
+from serving.song_stages import Answers, Takes
+from studio.errors import MelodeonError
+from studio.words.brief import Brief
+from studio.words.ids import JobId
+from studio.words.job import Stage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TELL_EVERY_S: Final = 0.25
+_REPEAT_PAUSE_S: Final = 0.5
+_EXTRA_TRIES: Final = 3
+_EXTRA_PAUSE_MAX_S: Final = 5.0
+_OURS: Final = "Something went wrong on our side. Nothing was charged; please try again."
+
+_log = structlog.get_logger(__name__)
+
+Wake = Callable[[Claimed, float], None]
+"""Told that the account's lane should be looked at again after so many seconds."""
+
+
+class _Work:
+    """An attempt in memory. ``stopped`` says why its stages were cancelled from inside: cancelled or fenced."""
+
+    def __init__(self, claimed: Claimed) -> None:
+        self.claimed = claimed
+        self.board = ProgressBoard()
+        self.stages: asyncio.Task[tuple[Brief, Answers]] | None = None
+        self.stopped: str | None = None
+
+    def stop(self, why: str) -> None:
+        if self.stages is not None and not self.stages.done() and self.stopped is None:
+            self.stopped = why
+            self.stages.cancel()
+
+
+class Orchestrator:
+    """Does the work of claimed Jobs.
+
+    Args:
+        database: where the Jobs stand.
+        client: the way to the models.
+        settings: leases, deadlines and retries.
+        wake_later: called when a Job waits for its next attempt.
+    """
+
+    def __init__(
+        self, database: Database, client: GatewayClient, settings: WorkerSettings, *, wake_later: Wake
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._settings = settings
+        self._wake_later = wake_later
+        self._rule = RetryRule(max_attempts=settings.max_attempts, base_s=settings.retry_base_s)
+        self._at_work: dict[JobId, _Work] = {}
+
+    def cancel(self, job_id: JobId) -> None:
+        """Stop the work on this Job because its owner wants so. Harmless when it is not done here."""
+        work = self._at_work.get(job_id)
+        if work is not None:
+            work.stop("cancelled")
+
+    async def work(self, claimed: Claimed) -> None:
+        """Make one attempt at the Job and end it: finished, failed, given back or cancelled.
+
+        Being cancelled from outside (shutdown) gives the Job back without spending an attempt.
+        """
+        work = _Work(claimed)
+        self._at_work[claimed.job_id] = work
+        ids = {"job_id": claimed.job_id, "account_id": claimed.account_id, "attempt": claimed.attempt}
+        with structlog.contextvars.bound_contextvars(**ids, trace_id=claimed.trace_id):
+            try:
+                async with self._kept_alive(work):
+                    await self._attempt(work)
+            except Fenced:
+                _log.warning("attempt was fenced")
+            except DatabaseUnreachable:
+                _log.warning("database stayed away; the sweep will take this job up again")
+            finally:
+                del self._at_work[claimed.job_id]
+
+    async def _attempt(self, work: _Work) -> None:
+        started = time.monotonic()
+        work.stages = asyncio.create_task(self._stages(work), name=f"stages of {work.claimed.job_id}")
+        try:
+            async with asyncio.timeout(self._settings.job_deadline_s):
+                brief, answers = await work.stages
+        except asyncio.CancelledError:
+            await self._end_stopped(work)
+        except TimeoutError:
+            await self._fail(work, DeadlineExceeded(self._settings.job_deadline_s), retryable=True)
+        except (Busy, Unavailable) as error:
+            await self._give_back(work, error.retry_after_s, error)
+        except (Fenced, DatabaseUnreachable):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever happens, the Job must come to an end
+            await self._fail(work, error, retryable=_may_be_tried_again(error))
+        else:
+            outcomes = song_stages.outcomes(brief, answers)
+            state = await self._write(attempts.finish, work, outcomes, now=_now())
+            _log.info("job ended", state=str(state), seconds=round(time.monotonic() - started, 2))
+
+    async def _end_stopped(self, work: _Work) -> None:
+        """The stages were cancelled: by the owner, by another attempt, or because this worker must stop."""
+        claimed = work.claimed
+        if work.stopped == "fenced":
+            raise Fenced(claimed.job_id, claimed.attempt)
+        if work.stopped == "cancelled":
+            await self._write(attempts.cancelled, work, now=_now())
+            _log.info("job cancelled")
+            return
+        if work.stages is not None:
+            work.stages.cancel()
+            await asyncio.wait([work.stages])
+        sentence = "The studio restarts; the work goes on in a moment."
+        give_back = self._write(attempts.give_back, work, pause_s=0.0, code="restart", sentence=sentence, now=_now())
+        await asyncio.shield(give_back)
+        _log.info("job given back for the next worker")
+        raise asyncio.CancelledError
+
+    async def _fail(self, work: _Work, error: BaseException, *, retryable: bool) -> None:
+        code, sentence = (error.code, error.sentence) if isinstance(error, MelodeonError) else ("internal", _OURS)
+        _log.warning("attempt failed", code=code, retryable=retryable, error=type(error).__name__, at=_place(error))
+        pause_s = await self._write(
+            attempts.fail,
+            work,
+            code=code,
+            sentence=sentence,
+            retryable=retryable,
+            rule=self._rule,
+            now=_now(),
+        )
+        if pause_s is not None:
+            self._wake_later(work.claimed, pause_s)
+
+    async def _give_back(self, work: _Work, pause_s: float, error: MelodeonError) -> None:
+        _log.info("job given back", code=error.code, pause_s=pause_s)
+        await self._write(
+            attempts.give_back, work, pause_s=pause_s, code=error.code, sentence=error.sentence, now=_now()
+        )
+        self._wake_later(work.claimed, pause_s)
+
+    # the stages
+
+    async def _stages(self, work: _Work) -> tuple[Brief, Answers]:
+        brief = await self._text(work)
+        cover_task = asyncio.create_task(self._extra(work, Stage.COVER, song_stages.cover_brief(brief)))
+        try:
+            music = await self._stage(work, Stage.MUSIC, brief)
+            covers = await cover_task
+        finally:
+            cover_task.cancel()
+            await asyncio.wait([cover_task])
+        tags = await self._extra(work, Stage.TAGS, song_stages.tags_brief(brief))
+        no_cover = any(isinstance(cover, TakeFailure) for cover in covers) or not covers
+        note = "The song has no cover: the painter could not make one." if no_cover else ""
+        return brief, Answers(music=music, covers=covers, tags=song_stages.tags_of(tags), note=note)
+
+    async def _text(self, work: _Work) -> Brief:
+        brief = work.claimed.brief
+        if not song_stages.needs_text(brief):
+            work.board.note(Stage.TEXT, 1.0)
+            return brief
+        takes = await self._stage(work, Stage.TEXT, song_stages.text_brief(brief))
+        brief = song_stages.with_text(brief, takes)
+        await self._write(attempts.write_words, work, title=brief.title, prompt=brief.prompt, lyrics=brief.lyrics)
+        return brief
+
+    async def _stage(self, work: _Work, stage: Stage, brief: Brief) -> Takes:
+        """What this stage made, now or in a former attempt; raises when nothing could be made."""
+        if stage.value in work.claimed.results:
+            work.board.note(stage, 1.0)
+            return song_stages.read_saved(work.claimed.results[stage.value])
+        takes = await self._client.make(self._request(work.claimed, brief), _listener(work.board, stage))
+        failed = [take for take in takes if isinstance(take, TakeFailure)]
+        if len(failed) == len(takes):
+            raise ModelRejected(failed[0].code, failed[0].sentence, retryable=True)
+        await self._write(attempts.save_stage, work, stage=stage, result=song_stages.saved(takes))
+        work.board.note(stage, 1.0)
+        return takes
+
+    async def _extra(self, work: _Work, stage: Stage, brief: Brief) -> Takes:
+        """A stage that may fail: nothing is answered then."""
+        for last in (*[False] * (_EXTRA_TRIES - 1), True):
+            try:
+                return await self._stage(work, stage, brief)
+            except (Fenced, DatabaseUnreachable):
+                raise
+            except (Busy, Unavailable) as error:
+                if not last:
+                    await asyncio.sleep(min(error.retry_after_s, _EXTRA_PAUSE_MAX_S))
+            except MelodeonError as error:
+                _log.warning("stage left out", stage=stage.value, code=error.code)
+                break
+        work.board.note(stage, 1.0)
+        return ()
+
+    def _request(self, claimed: Claimed, brief: Brief) -> MakeRequest:
+        call = CallContext(
+            job_id=claimed.job_id,
+            attempt=claimed.attempt,
+            deadline_s=self._settings.job_deadline_s,
+            key_prefix=f"songs/{claimed.account_id}/{claimed.job_id}/{claimed.attempt}",
+            trace_id=claimed.trace_id,
+        )
+        return MakeRequest(call=call, brief=brief, artist=claimed.artist)
+
+    # beside the stages
+
+    @asynccontextmanager
+    async def _kept_alive(self, work: _Work) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._beat(work)), asyncio.create_task(self._tell(work))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _beat(self, work: _Work) -> None:
+        """Prolong the lease; stop the work when it was lost or its owner wants so."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_s)
+            try:
+                answer = await self._transact(attempts.heartbeat, work, lease_s=self._settings.lease_s)
+            except DatabaseUnreachable:
+                _log.warning("heartbeat missed: the database does not answer")
+                continue
+            if not answer.alive:
+                work.stop("fenced")
+            elif answer.cancel_requested:
+                work.stop("cancelled")
+
+    async def _tell(self, work: _Work) -> None:
+        """Pass progress on, at most four times a second."""
+        board = work.board
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            if not board.changed:
+                continue
+            board.changed = False
+            with suppress(DatabaseUnreachable, Fenced):
+                await self._transact(
+                    attempts.note_progress,
+                    work,
+                    stage=board.stage,
+                    fraction=board.fraction,
+                    message=board.message,
+                    stages={stage.value: fraction for stage, fraction in board.stages.items()},
+                )
+
+    async def _write(
+        self,
+        function: Callable[Concatenate[Session, JobId, int, P], R],
+        work: _Work,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Write in a transaction; while the database is away, again and again for as long as a lease can live."""
+        until = time.monotonic() + self._settings.lease_s
+        while True:
+            try:
+                return await self._transact(function, work, *args, **kwargs)
+            except DatabaseUnreachable:
+                if time.monotonic() > until:
+                    raise
+                _log.warning("database does not answer; writing again", write=function.__name__)
+            await asyncio.sleep(_REPEAT_PAUSE_S)
+
+    async def _transact(
+        self,
+        function: Callable[Concatenate[Session, JobId, int, P], R],
+        work: _Work,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        claimed = work.claimed
+
+        def call() -> R:
+            with self._database.transaction() as session:
+                return function(session, claimed.job_id, claimed.attempt, *args, **kwargs)
+
+        return await asyncio.to_thread(call)
+
+
+def _listener(board: ProgressBoard, stage: Stage) -> Callable[[Event], None]:
+    def listen(event: Event) -> None:
+        if isinstance(event, ProgressEvent):
+            board.note(stage, min(event.fraction, 0.99), event.message)
+
+    return listen
+
+
+def _may_be_tried_again(error: BaseException) -> bool:
+    if isinstance(error, ModelRejected):
+        return error.retryable
+    return isinstance(error, ReplicaLost | DeadlineExceeded) or not isinstance(error, MelodeonError)
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised; the error's own text may quote what people wrote and stays out of the logs."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

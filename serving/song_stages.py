@@ -1,0 +1,150 @@
+"""The stages of a song: which Brief each one sends, and what the Job makes of the answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from data.repositories.job_songs import LostTake, MadeTake
+from serving import catalogue
+from serving.contract import TakeFailure, TakeResult
+from studio.words.brief import Brief, BriefKind, BriefMode, Controls
+from studio.words.engine_spec import EngineSpec
+
+Takes = Sequence[TakeResult | TakeFailure]
+
+_TAKES: TypeAdapter[list[TakeResult | TakeFailure]] = TypeAdapter(list[TakeResult | TakeFailure])
+_ALWAYS: Final = ("seed",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What the stages made. ``covers`` may be empty and ``tags`` too; ``note`` then says so to the person."""
+
+    music: Takes
+    covers: Takes
+    tags: tuple[str, ...]
+    note: str
+
+
+def saved(takes: Takes) -> dict[str, Any]:
+    """A stage's answer as JSON values, to be kept with the Job."""
+    return {"takes": _TAKES.dump_python(list(takes), mode="json")}
+
+
+def read_saved(result: Mapping[str, Any]) -> Takes:
+    """What `saved` kept."""
+    return _TAKES.validate_python(result["takes"])
+
+
+def needs_text(brief: Brief) -> bool:
+    """Whether title, style or lyrics are still to be written."""
+    has_lyrics = brief.instrumental or bool(brief.lyrics.strip())
+    return not (brief.title.strip() and brief.prompt.strip() and has_lyrics)
+
+
+def text_brief(brief: Brief) -> Brief:
+    """Asks the words engine for what is missing."""
+    return _for_engine(brief, BriefKind.LYRICS, takes=1)
+
+
+def with_text(brief: Brief, takes: Takes) -> Brief:
+    """The brief with its words complete: what the person wrote stays, the rest is the engine's."""
+    take = takes[0]
+    if isinstance(take, TakeFailure) or take.words is None:
+        return brief
+    words = take.words
+    lyrics = "" if brief.instrumental else brief.lyrics or words.lyrics
+    return replace(
+        brief,
+        mode=BriefMode.LYRICS,
+        prompt=brief.prompt or words.prompt or brief.description,
+        title=brief.title or words.title,
+        lyrics=lyrics,
+    )
+
+
+def cover_brief(brief: Brief) -> Brief:
+    """Asks for one cover a take."""
+    return _for_engine(brief, BriefKind.COVER, takes=brief.takes)
+
+
+def tags_brief(brief: Brief) -> Brief:
+    """Asks for the tags, the same for every take."""
+    return _for_engine(brief, BriefKind.TAGS, takes=1)
+
+
+def tags_of(takes: Takes) -> tuple[str, ...]:
+    """The tags in the answer of the tags stage."""
+    return tuple(tag for take in takes if isinstance(take, TakeResult) and take.words for tag in take.words.tags)
+
+
+def outcomes(brief: Brief, answers: Answers) -> list[MadeTake | LostTake]:
+    """What became of each take."""
+    covers = dict(enumerate(answers.covers))
+    return [_outcome(brief, index, take, covers.get(index), answers) for index, take in enumerate(answers.music)]
+
+
+def _for_engine(brief: Brief, kind: BriefKind, *, takes: int) -> Brief:
+    engine = catalogue.default_engine(kind)
+    controls = _known_controls(brief.controls, catalogue.spec_of(engine))
+    return replace(brief, kind=kind, engine=engine, takes=takes, controls=controls)
+
+
+def _known_controls(controls: Controls, spec: EngineSpec) -> Controls:
+    """Only what this engine honours: the person set the numbers for the music, not for its words and pictures."""
+    names = [field.name for field in fields(Controls)]
+    known = {name: getattr(controls, name) for name in names if name in _ALWAYS or spec.control(name)}
+    return Controls(**known)
+
+
+def _outcome(
+    brief: Brief,
+    index: int,
+    take: TakeResult | TakeFailure,
+    cover: TakeResult | TakeFailure | None,
+    answers: Answers,
+) -> MadeTake | LostTake:
+    if isinstance(take, TakeFailure):
+        return LostTake(index=index, sentence=take.sentence)
+    assets, provenance = dict(take.assets), {"music": _provenance(take)}
+    if isinstance(cover, TakeResult):
+        assets |= cover.assets
+        provenance["cover"] = _provenance(cover)
+    notes = (note for note in (take.note, answers.note) if note)
+    return MadeTake(
+        index=index,
+        assets=assets,
+        title=brief.title,
+        prompt=brief.prompt,
+        lyrics=brief.lyrics,
+        engine=take.engine,
+        engine_version=take.engine_version,
+        seed=take.seed,
+        steps=_whole(take.settings.get("steps")),
+        guidance_scale=_number(take.settings.get("guidance_scale")),
+        duration_s=take.duration_s,
+        tempo_bpm=take.tempo_bpm,
+        key=take.key,
+        loudness_lufs=take.loudness_lufs,
+        true_peak_dbtp=take.true_peak_dbtp,
+        sections=take.sections,
+        lines=take.lines,
+        tags=answers.tags,
+        provenance=provenance,
+        note=" ".join(notes),
+    )
+
+
+def _provenance(take: TakeResult) -> dict[str, Any]:
+    names = {"engine", "engine_version", "seed", "settings", "seconds", "note"}
+    return take.model_dump(mode="json", include=names)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,301 @@
+"""The stack: which parts this installation runs, how each is started and when it is ready."""
+
+import hashlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.addresses import database_url, gateway_url
+from configs.secrets import Secrets
+from configs.settings import Settings
+from data.database import migrate
+from data.embedded_postgres import EmbeddedPostgres
+from serving.processes import ChildProcess
+from serving.supervisor import Part
+from studio.errors import MelodeonError
+
+PORT_TRIES = 50
+LONGEST_RAY_FOLDER = 40
+
+
+class NoFreePort(MelodeonError):
+    """Every port near the wanted one is taken."""
+
+    code = "no_free_port"
+
+    def __init__(self, name: str, wanted: int) -> None:
+        super().__init__(
+            f"The ports {wanted} to {wanted + PORT_TRIES - 1} are all taken; set {name} to a free port and start again."
+        )
+
+
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on this port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def with_free_ports(settings: Settings, *, say: Callable[[str], None]) -> Settings:
+    """The settings with every taken port replaced by the next free one; each replacement is told."""
+    chosen: set[int] = set()
+
+    def free(name: str, wanted: int) -> int:
+        for port in range(wanted, wanted + PORT_TRIES):
+            if port not in chosen and port_is_free(port):
+                chosen.add(port)
+                if port != wanted:
+                    say(f"Port {wanted} ({name}) is taken; using {port}.")
+                return port
+        raise NoFreePort(f"MELODEON_{name.replace('.', '__').upper()}", wanted)
+
+    web = settings.web.model_copy(update={"port": free("web.port", settings.web.port)})
+    database, serve = settings.database, settings.serve
+    if database.url is None:
+        database = database.model_copy(update={"port": free("database.port", database.port)})
+    if serve.gateway_url is None:
+        names = ("http_port", "gcs_port", "dashboard_port", "agent_port", "metrics_port", "client_port")
+        serve = serve.model_copy(update={name: free(f"serve.{name}", getattr(serve, name)) for name in names})
+    return settings.model_copy(update={"web": web, "database": database, "serve": serve})
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """What every child is told about this start: the folder and the ports really used. No secrets."""
+    env = {
+        "MELODEON_VAR": str(settings.var),
+        "MELODEON_WEB__PORT": str(settings.web.port),
+        "MELODEON_DATABASE__PORT": str(settings.database.port),
+        "MELODEON_SERVE__GATEWAY_URL": gateway_url(settings),
+        "PYTHONUNBUFFERED": "1",
+        "NUMBA_CACHE_DIR": str(settings.var / "cache" / "numba"),
+    }
+    return env
+
+
+class PostgresPart:
+    """The embedded Postgres, brought to the newest schema whenever it starts."""
+
+    name = "postgres"
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        self._log = settings.var / "log" / "postgres.log"
+        self._url = database_url(settings, secrets)
+        self._server = EmbeddedPostgres(
+            folder=settings.var / "postgres",
+            port=settings.database.port,
+            password=secrets.database_password,
+            log=self._log,
+        )
+
+    def start(self) -> None:
+        """Start the server, making its data folder on the first start."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._server.start()
+        migrate(self._url)
+
+    def running(self) -> bool:
+        """Whether the server process lives."""
+        return self._server.running()
+
+    def ready(self) -> bool:
+        """`start` returns when the server answers, so a living one is ready."""
+        return self._server.running()
+
+    def stop(self) -> None:
+        """End the server after a checkpoint."""
+        self._server.stop()
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:]) if self._log.exists() else ""
+
+
+class ProcessPart:
+    """A part that is one command, ready when a question about it is answered with yes."""
+
+    def __init__(self, child: ChildProcess, *, ready: Callable[[], bool]) -> None:
+        self.name = child.name
+        self._child = child
+        self._ready = ready
+
+    def start(self) -> None:
+        """Start the command."""
+        self._child.start()
+
+    def running(self) -> bool:
+        """Whether the command lives."""
+        return self._child.running()
+
+    def ready(self) -> bool:
+        """Ask."""
+        return self._child.running() and self._ready()
+
+    def stop(self) -> None:
+        """End the command and its descendants."""
+        self._child.stop()
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self._child.last_words()
+
+
+def answers(url: str, *, headers: Mapping[str, str] | None = None) -> bool:
+    """Whether a GET of ``url`` is answered with a 2xx within two seconds."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=2) as answer:
+            return 200 <= answer.status < 300
+    except (OSError, ValueError):
+        return False
+
+
+def worker_part(settings: Settings) -> ProcessPart:
+    """The worker, ready when it has written its first beat to ``var/run/worker.beat``."""
+    beat = settings.var / "run" / "worker.beat"
+    beat.unlink(missing_ok=True)
+    child = ChildProcess(
+        "worker", [sys.executable, "-m", "serving.worker"], var=settings.var, env=child_environment(settings), grace_s=75
+    )
+    return ProcessPart(child, ready=beat.exists)
+
+
+class EnginesPart:
+    """Ray with the applications of one Serve file: the head as a child, then the file is applied by Ray's REST door."""
+
+    name = "engines"
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        self._settings = settings
+        self._token = secrets.ray_token
+        self._applied = False
+        self._child = ChildProcess(
+            self.name, self._command(), var=settings.var, env=self._environment(), grace_s=45
+        )
+
+    def _command(self) -> list[str]:
+        serve = self._settings.serve
+        command = [
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            "--head",
+            "--block",
+            "--disable-usage-stats",
+            "--no-monitor",
+            "--include-log-monitor=false",
+            "--dashboard-host=127.0.0.1",
+            f"--port={serve.gcs_port}",
+            f"--dashboard-port={serve.dashboard_port}",
+            f"--dashboard-agent-listen-port={serve.agent_port}",
+            f"--metrics-export-port={serve.metrics_port}",
+            f"--ray-client-server-port={serve.client_port}",
+            f"--min-worker-port={serve.worker_ports_from}",
+            f"--max-worker-port={serve.worker_ports_from + 99}",
+            f"--object-store-memory={100 * 1024 * 1024}",
+            f"--temp-dir={ray_folder(self._settings.var)}",
+        ]
+        if sys.platform == "linux":
+            # Ray replaces 127.0.0.1 by the outward address, which a laptop loses when it changes network.
+            command.append("--node-ip-address=127.0.0.2")
+        return command
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment(self._settings) | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self._token,
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+
+    def start(self) -> None:
+        """Start the head."""
+        self._applied = False
+        ray_folder(self._settings.var).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._child.start()
+
+    def running(self) -> bool:
+        """Whether the head lives."""
+        return self._child.running()
+
+    def ready(self) -> bool:
+        """Apply the Serve file once the head answers; ready when the gateway says that every application is."""
+        if not self._applied:
+            self._applied = self._apply()
+        return self._applied and self._applications_run()
+
+    def stop(self) -> None:
+        """Ask the head to end everything it started, and see to it."""
+        self._child.stop()
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self._child.last_words()
+
+    def _serve_file(self) -> dict[str, Any]:
+        config: dict[str, Any] = yaml.safe_load(self._settings.serve.config.read_text())
+        config.setdefault("http_options", {})["port"] = self._settings.serve.http_port
+        return config
+
+    def _rest(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._settings.serve.dashboard_port}/api/serve/applications/",
+            method=method,
+            data=json.dumps(body).encode() if body else None,
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                text = answer.read()
+                return json.loads(text) if text else {}
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise ServeFileRefused(self._settings.serve.config, error.read().decode(errors="replace")) from None
+            return None
+        except (OSError, ValueError):
+            return None
+
+    def _apply(self) -> bool:
+        # A head that does not answer a question yet would swallow the file.
+        return self._rest("GET") is not None and self._rest("PUT", self._serve_file()) is not None
+
+    def _applications_run(self) -> bool:
+        answer = self._rest("GET")
+        applications = (answer or {}).get("applications", {})
+        return bool(applications) and all(app["status"] == "RUNNING" for app in applications.values())
+
+
+class ServeFileRefused(MelodeonError):
+    """Ray does not accept the Serve file."""
+
+    code = "serve_file_refused"
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"Ray refuses {path}: {why[:500]}")
+
+
+def ray_folder(var: Path) -> Path:
+    """Where Ray keeps its sockets and logs: under ``var`` unless its path is too long for a socket (107 bytes)."""
+    inside = var / "ray"
+    if len(os.fsencode(inside)) <= LONGEST_RAY_FOLDER:
+        return inside
+    digest = hashlib.sha256(os.fsencode(var)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"melodeon-{digest}"
+
+
+def stack_phases(settings: Settings, secrets: Secrets) -> list[list[Part]]:
+    """The parts that make songs: first the truth, then those who work with it. The pages are added by `ui`."""
+    first: list[Part] = [] if settings.database.url is not None else [PostgresPart(settings, secrets)]
+    second: list[Part] = [worker_part(settings)]
+    if settings.serve.gateway_url is None:
+        second.insert(0, EnginesPart(settings, secrets))
+    return [first, second] if first else [second]

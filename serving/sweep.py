@@ -1,0 +1,117 @@
+"""The sweep: heals what crashes leave behind. Every step may run at any time, twice, or beside another sweep."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from data.database import Database, DatabaseUnreachable
+from data.object_store import ObjectStore
+from data.repositories import assets as asset_rows
+from data.repositories import jobs as job_rows
+from data.repositories import lanes, lost_objects
+from serving import attempts
+from serving.attempts import RetryRule
+from serving.queue import AlarmClock
+from studio.words.ids import AccountId, JobId
+
+_BATCH: Final = 200
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one sweep did: leases that ended, lanes that had lost their alarm."""
+
+    expired: int = 0
+    woken: int = 0
+
+
+def sweep_database(database: Database, *, rule: RetryRule) -> Swept:
+    """Take Jobs from workers that let their lease end; wake lanes that have work and no alarm.
+
+    One process at a time: another sweep under way makes this one do nothing.
+    """
+    with database.transaction() as guard:
+        if not lanes.try_sweep_lock(guard):
+            return Swept()
+        expired = job_rows.expired(guard, most=_BATCH)
+        for account_id, job_id in expired:
+            with database.transaction() as session:
+                attempts.expire(session, account_id, job_id, rule=rule, now=datetime.now(UTC))
+        forgotten = lanes.forgotten(guard, most=_BATCH)
+        for account_id in forgotten:
+            with database.transaction() as session:
+                attempts.wake_ready(session, account_id)
+    return Swept(expired=len(expired), woken=len(forgotten))
+
+
+async def sweep_for_ever(
+    database: Database,
+    clock: AlarmClock,
+    *,
+    every_s: float,
+    stalled_s: float,
+    rule: RetryRule,
+    beat: Callable[[], None],
+) -> None:
+    """Sweep every ``every_s`` seconds (± a fifth, so that workers spread) until cancelled.
+
+    Args:
+        database: where the Jobs stand.
+        clock: whose stalled alarms are set again.
+        every_s: pause between two sweeps.
+        stalled_s: a worker silent for so long is dead.
+        rule: how many attempts a Job has.
+        beat: called after each sweep that went through.
+    """
+    while True:
+        try:
+            await clock.recover_stalled(stalled_s=stalled_s)
+            swept = await asyncio.to_thread(sweep_database, database, rule=rule)
+            beat()
+            if swept.expired or swept.woken:
+                _log.info("swept", expired=swept.expired, woken=swept.woken)
+        except DatabaseUnreachable:
+            _log.warning("sweep skipped: the database does not answer")
+        except Exception as error:  # noqa: BLE001 - the sweep heals everything else, so nothing may end it
+            _log.warning("sweep failed", error=type(error).__name__)
+        await asyncio.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, no secret
+
+
+def clean_store(database: Database, store: ObjectStore, *, older_than_s: float) -> int:
+    """Delete stored objects that nobody needs: released assets, and what lost attempts left behind.
+
+    Args:
+        database: says which objects are somebody's.
+        store: where they lie.
+        older_than_s: age of a Job's end from which no replica can still be writing for it.
+
+    Returns:
+        how many objects were deleted.
+    """
+    deleted = 0
+    with database.transaction() as session:
+        for asset_id, key in asset_rows.released(session, _BATCH):
+            store.delete(key)
+            asset_rows.forget(session, asset_id)
+            deleted += 1
+    with database.transaction() as session:
+        ended = lost_objects.unswept_jobs(session, older_than_s=older_than_s, most=_BATCH)
+    return deleted + sum(_clean_job(database, store, account_id, job_id) for account_id, job_id in ended)
+
+
+def _clean_job(database: Database, store: ObjectStore, account_id: AccountId, job_id: JobId) -> int:
+    keys = list(store.list(f"songs/{account_id}/{job_id}/"))
+    with database.transaction() as session:
+        lost = set(keys) - lost_objects.known_keys(session, keys)
+    for key in lost:
+        store.delete(key)
+    with database.transaction() as session:
+        lost_objects.mark_swept(session, job_id)
+    return len(lost)

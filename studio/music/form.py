@@ -1,0 +1,388 @@
+"""Form: how many bars a song has and what happens in them.
+
+Composing is done at a comfortable pulse of 55-165 beats a minute: a very slow song is written in half bars and a very
+fast one in double bars (`Budget.factor`), so that no player ever has to think in unplayable notes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from studio.music.genres import genre_of
+from studio.music.stanzas import Stanza, fitting_pieces, read_stanzas
+from studio.text.phonetics import count_syllables
+from studio.text.style import Style
+
+RING_S: Final = 2.0
+"""The final chord has at least this long to ring out."""
+SYLLABLE_S: Final = 0.17
+"""Nobody sings faster than this for long."""
+_BREATH_BEATS: Final = 1.25
+_ENERGY: Final = {
+    "intro": 0.36,
+    "verse": 0.52,
+    "pre-chorus": 0.68,
+    "chorus": 0.9,
+    "bridge": 0.48,
+    "solo": 0.78,
+    "instrumental": 0.7,
+    "break": 0.42,
+    "outro": 0.4,
+}
+_FRAME: Final = ("intro", "outro")
+"""Without words their length is whatever the rest of the song leaves."""
+_CYCLE: Final = ("verse", "chorus", "verse", "chorus", "bridge", "chorus", "solo", "chorus")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The bars of a song, as the composer counts them.
+
+    Attributes:
+        duration_s: exact length of the song.
+        factor: beats of the score per beat of composing: 0.5, 1 or 2.
+        bar_s: seconds of one composing bar of four beats.
+        bars: composing bars in all; the last ``tail`` of them hold the final chord, which rings to the end.
+        tail: also the step in which bars are counted: sections are multiples of it.
+        line_bars: bars of an ordinary lyric line of about eight syllables.
+    """
+
+    duration_s: float
+    factor: float
+    bar_s: float
+    bars: int
+    tail: int
+    line_bars: int
+
+    @property
+    def body(self) -> int:
+        """Bars before the final chord."""
+        return self.bars - self.tail
+
+    def whole(self, bars: float) -> int:
+        """``bars`` rounded up to the step in which bars are counted."""
+        return math.ceil(bars / self.tail) * self.tail
+
+    def nearest(self, seconds: float) -> int:
+        """The power of two of bars (or none) that lasts about ``seconds``."""
+        ratio = seconds / self.bar_s
+        return 0 if ratio < 0.7 else self.whole(2 ** round(math.log2(ratio)))
+
+    @property
+    def unit(self) -> int:
+        """Bars of an ordinary section without words."""
+        return max(2, self.nearest(18.0 + self.duration_s / 40.0))
+
+    @property
+    def opening(self) -> int:
+        """Bars of an ordinary introduction, and of what leads to the final chord."""
+        return 0 if self.duration_s < 20 else self.nearest(min(10.0, 0.08 * self.duration_s))
+
+    def bars_of_line(self, syllables: int) -> int:
+        """Bars that a line of so many syllables takes, its breath included."""
+        beat_s = self.bar_s / 4
+        needed_beats = syllables * max(0.25, SYLLABLE_S / beat_s) + _BREATH_BEATS
+        bars = self.line_bars
+        while bars * 4 < needed_beats:
+            bars *= 2
+        return bars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A sung line: its text, its first bar in the song and how many bars it may take."""
+
+    text: str
+    start_bar: int
+    bars: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """One section as the composer sees it, in composing bars.
+
+    ``final`` marks the last one, whose last ``Budget.tail`` bars are the final chord. ``turn`` counts the passages of
+    the same name before it.
+    """
+
+    name: str
+    start_bar: int
+    bars: int
+    energy: float
+    lines: tuple[Line, ...] = ()
+    turn: int = 0
+    final: bool = False
+
+    @property
+    def end_bar(self) -> int:
+        """The bar after the last."""
+        return self.start_bar + self.bars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """A section before it has its place."""
+
+    name: str
+    bars: int
+    lines: tuple[tuple[str, int], ...] = ()
+
+
+def bar_budget(duration_s: float, tempo_bpm: float) -> Budget:
+    """Bars for a song of exactly ``duration_s`` (10-600 s) at ``tempo_bpm`` (30-300)."""
+    factor = 0.5 if tempo_bpm < 55 else 2.0 if tempo_bpm > 165 else 1.0
+    bar_s = 240.0 / tempo_bpm * factor
+    tail = 2 if factor == 0.5 else 1
+    body = max(1, math.floor((duration_s - RING_S) / bar_s / tail)) * tail
+    return Budget(
+        duration_s=duration_s,
+        factor=factor,
+        bar_s=bar_s,
+        bars=body + tail,
+        tail=tail,
+        line_bars=1 if bar_s > 240.0 / 84.0 else 2,
+    )
+
+
+def plan_sections(duration_s: float, tempo_bpm: float, *, instrumental: bool) -> tuple[tuple[str, int], ...]:
+    """The form that fills ``duration_s``, for the writer of the lyrics: (section name, number of lines).
+
+    Names are "intro", "verse", "pre-chorus", "chorus", "bridge", "solo", "break", "outro"; a section with 0 lines is played
+    without words. Lines are meant to have about eight syllables. A sung song has at least one line and ends with a
+    chorus before its outro.
+
+    >>> plan_sections(60.0, 100.0, instrumental=False)
+    (('intro', 0), ('verse', 4), ('pre-chorus', 2), ('chorus', 4), ('outro', 0))
+    """
+    budget = bar_budget(duration_s, tempo_bpm)
+    if instrumental:
+        return tuple((block.name, 0) for block in _played(budget))
+    around = [("intro", 0)] if budget.opening else []
+    room = max(1, (budget.body - 2 * budget.opening) // budget.whole(budget.line_bars))
+    ending = [("outro", 0)] if budget.opening else []
+    return (*around, *_sung_plan(room), *ending)
+
+
+def _sung_plan(lines: int) -> list[tuple[str, int]]:
+    """Sections for about ``lines`` lines, never more."""
+    verse, chorus, lift, bridge = ("verse", 4), ("chorus", 4), ("pre-chorus", 2), ("bridge", 4)
+    solo = [("solo", 0)]
+    if lines < 4:
+        return [("chorus", lines)]
+    if lines < 8:
+        return [("verse", lines // 2), ("chorus", lines - lines // 2)]
+    templates = [
+        [verse, chorus],
+        [verse, lift, chorus],
+        [verse, chorus, ("bridge", 2), chorus],
+        [verse, chorus, verse, chorus],
+        [verse, lift, chorus, verse, lift, chorus],
+        [verse, chorus, verse, chorus, bridge, chorus],
+        [verse, lift, chorus, verse, lift, chorus, bridge, chorus],
+        [verse, lift, chorus, verse, lift, chorus, *solo, bridge, chorus, chorus],
+    ]
+    group = [verse, lift, chorus]
+    for groups in range(3, 1 + lines // 10):
+        rounds: list[tuple[str, int]] = []
+        for turn in range(groups):
+            rounds += [*solo, *group] if turn and turn % 2 == 0 else group
+        templates.append([*rounds, *solo, bridge, chorus])
+    return max((t for t in templates if _weight(t) <= lines), key=_weight)
+
+
+def _weight(sections: Sequence[tuple[str, int]]) -> int:
+    """Lines that the sections take; a solo takes the time of four."""
+    return sum(lines or 4 for _, lines in sections)
+
+
+def plan_form(style: Style, lyrics: str, budget: Budget) -> tuple[Passage, ...]:
+    """The passages of the song, which fill exactly ``budget.bars``.
+
+    Lyrics are sung in order, whole lines only. Too many of them: as many as fit, ending with a chorus if possible. Too
+    few: the song is filled with an introduction, solos and repeated choruses.
+    """
+    stanzas = read_stanzas(lyrics)
+    sung = [_sung_block(stanza, budget) for stanza in stanzas if stanza.lines or stanza.name not in _FRAME]
+    with_words = any(block.lines for block in sung)
+    blocks = _filled(_fitted(sung, budget.body), budget) if with_words else _played(budget)
+    return _placed(blocks, style, budget)
+
+
+def _sung_block(stanza: Stanza, budget: Budget) -> _Block:
+    lines = tuple((piece, budget.bars_of_line(count_syllables(piece))) for piece in fitting_pieces(stanza.lines))
+    bars = sum(bars for _, bars in lines)
+    return _Block(name=stanza.name, bars=budget.whole(bars or 4 * budget.line_bars), lines=lines)
+
+
+def _fitted(blocks: list[_Block], room: int) -> list[_Block]:
+    """The blocks that fit into ``room`` bars: most lines first, and a whole chorus at the end counts as three."""
+    if sum(block.bars for block in blocks) <= room:
+        return blocks
+    best: tuple[float, list[_Block]] = (-1.0, [])
+    used = 0
+    for at, block in enumerate(blocks):
+        later = next((b for b in blocks[at + 1 :] if b.name == "chorus" and b.lines), None)
+        for count in range(len(block.lines) + 1):
+            part = _first_lines(block, count)
+            for ending in ([later] if later else []), []:
+                kept = [*blocks[:at], *([part] if part.lines else []), *ending]
+                bars = sum(b.bars for b in kept)
+                lines = sum(len(b.lines) for b in kept)
+                whole_chorus = bool(kept) and (kept[-1] is later or kept[-1] == block) and kept[-1].name == "chorus"
+                score = lines + 3.0 * whole_chorus - (1.0 if part.lines and len(part.lines) % 2 else 0.0)
+                if bars <= room and score > best[0]:
+                    best = (score, kept)
+        used += block.bars
+        if used > room:
+            break
+    return [block for block in best[1] if block.bars]
+
+
+def _first_lines(block: _Block, count: int) -> _Block:
+    if count == len(block.lines):
+        return block
+    lines = block.lines[:count]
+    return replace(block, lines=lines, bars=sum(bars for _, bars in lines))
+
+
+def _filled(blocks: list[_Block], budget: Budget) -> list[_Block]:
+    """Blocks, what is repeated, and what is played between them: together exactly ``budget.body`` bars."""
+    blocks = [replace(block, bars=budget.whole(block.bars)) for block in blocks]
+    while len(blocks) > 1 and sum(block.bars for block in blocks) > budget.body:
+        blocks.pop()
+    rest = budget.body - sum(block.bars for block in blocks)
+    room_ahead = bool(blocks) and blocks[0].name != "intro"
+    room_behind = bool(blocks) and blocks[-1].name != "outro"
+    intro = _even(min(budget.opening, rest // 2), budget) * room_ahead
+    outro = _even(min(budget.opening, rest - intro), budget) * room_behind
+    blocks, rest = _repeated(blocks, rest - intro - outro, budget)
+    blocks, rest = _with_solos(blocks, rest, budget)
+    if room_ahead and budget.opening:
+        more = _even(min(rest, max(0, budget.unit - intro), max(intro, (rest + outro - intro) // 2)), budget)
+        intro, rest = intro + more, rest - more
+    front = [_Block(name="intro", bars=intro)] if intro else []
+    back = [_Block(name="outro", bars=outro + rest)] if outro + rest else []
+    return [*front, *blocks, *back]
+
+
+def _even(bars: int, budget: Budget) -> int:
+    """``bars`` rounded down to an even number, or to one."""
+    step = max(2, budget.tail)
+    return bars // step * step if bars > 1 or budget.tail > 1 else bars
+
+
+def _repeated(blocks: list[_Block], rest: int, budget: Budget) -> tuple[list[_Block], int]:
+    """Blocks with whole verse-to-chorus groups sung again while they fit, every other one after a solo.
+
+    In the end the last chorus may be sung twice.
+    """
+    ending = [blocks[-1]] if blocks and blocks[-1].name == "outro" else []
+    body = blocks[: len(blocks) - len(ending)]
+    groups = _groups(body)
+    turn = misses = 0
+    while groups and misses < len(groups):
+        group = groups[turn % len(groups)]
+        bars = sum(block.bars for block in group)
+        turn, misses = turn + 1, misses + 1
+        if bars <= rest:
+            solo = [_Block(name="solo", bars=_solo_bars(budget))] if turn % 2 else []
+            if solo and bars + solo[0].bars > rest:
+                solo = []
+            body = [*body, *solo, *group]
+            rest -= bars + sum(block.bars for block in solo)
+            misses = 0
+    if body and body[-1].name == "chorus" and body[-1].bars <= rest and len(groups[-1]) > 1:
+        rest -= body[-1].bars
+        body = [*body, body[-1]]
+    return [*body, *ending], rest
+
+
+def _groups(body: Sequence[_Block]) -> list[list[_Block]]:
+    """The sung blocks, each group ending with a chorus (the last one perhaps without)."""
+    groups: list[list[_Block]] = [[]]
+    for block in body:
+        if block.lines and block.name != "intro":
+            groups[-1].append(block)
+        if block.name == "chorus":
+            groups.append([])
+    return [group for group in groups if group]
+
+
+def _solo_bars(budget: Budget) -> int:
+    return budget.whole(4 * budget.line_bars)
+
+
+def _with_solos(blocks: list[_Block], rest: int, budget: Budget) -> tuple[list[_Block], int]:
+    """Blocks with solos after inner choruses, until fewer bars are left than a solo takes."""
+    spaced: list[_Block] = []
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        spaced.append(block)
+        inner = following is not None and bool(following.lines) and block.name == "chorus" and bool(block.lines)
+        bars = _even(min(_solo_bars(budget), rest), budget)
+        if inner and bars >= 4:
+            spaced.append(_Block(name="solo", bars=bars))
+            rest -= bars
+    return spaced, rest
+
+
+def _played(budget: Budget) -> list[_Block]:
+    """The form of a song without words."""
+    intro = budget.opening
+    outro = min(budget.opening, budget.body - intro)
+    room = budget.body - intro - outro
+    count = max(1, room // budget.unit)
+    names = [_CYCLE[at % len(_CYCLE)] for at in range(count)]
+    names[-1] = "chorus"
+    blocks = [_Block(name=name, bars=budget.unit) for name in names]
+    extra = room - count * budget.unit
+    if count == 1:
+        blocks[0] = replace(blocks[0], bars=room)
+    elif extra >= 4:
+        blocks.insert(-1, _Block(name="break", bars=extra))
+    else:
+        outro += extra
+    front = [_Block(name="intro", bars=intro)] if intro else []
+    back = [_Block(name="outro", bars=outro)] if outro else []
+    return [*front, *blocks, *back]
+
+
+def _placed(blocks: list[_Block], style: Style, budget: Budget) -> tuple[Passage, ...]:
+    """Blocks in their places, with the final chord added to the last."""
+    passages: list[Passage] = []
+    turns: dict[str, int] = {}
+    last_chorus = max((at for at, block in enumerate(blocks) if block.name == "chorus"), default=-1)
+    bar = 0
+    for at, block in enumerate(blocks):
+        final = at == len(blocks) - 1
+        turn = turns.get(block.name, 0)
+        turns[block.name] = turn + 1
+        passages.append(
+            Passage(
+                name=block.name,
+                start_bar=bar,
+                bars=block.bars + (budget.tail if final else 0),
+                energy=_energy(block.name, turn, style, climax=at == last_chorus),
+                lines=_placed_lines(block, bar),
+                turn=turn,
+                final=final,
+            )
+        )
+        bar = passages[-1].end_bar
+    return tuple(passages)
+
+
+def _placed_lines(block: _Block, start_bar: int) -> tuple[Line, ...]:
+    lines: list[Line] = []
+    for text, bars in block.lines:
+        lines.append(Line(text=text, start_bar=start_bar, bars=bars))
+        start_bar += bars
+    return tuple(lines)
+
+
+def _energy(name: str, turn: int, style: Style, *, climax: bool) -> float:
+    """0-1: the section's own, a little more at each return, moved by the mood and most in the last chorus."""
+    growth = 0.06 if name == "verse" else 0.03
+    calm = 0.06 if genre_of(style.genre).low_keys and name not in {"chorus"} else 0.0
+    energy = _ENERGY.get(name, 0.6) + growth * min(turn, 2) + 0.06 * style.arousal - calm
+    return min(1.0, max(0.2, 1.0 if climax and name == "chorus" else energy))

@@ -1,0 +1,287 @@
+"""Melody: motifs, and the line of pitches that fits words, chords and range best."""
+
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from studio.music.chance import generator
+from studio.music.form import Passage
+from studio.music.harmony import ChordTrack, Sketch, Slot
+from studio.music.rhythm import Draft, place_syllables
+from studio.music.score import Part, Syllable
+from studio.music.theory import pitches_of
+from studio.text.phonetics import line_syllables, stresses
+
+VOICE_RANGE: Final[Mapping[str, tuple[int, int]]] = {"female": (53, 69), "male": (45, 64)}
+"""Lowest and highest sung pitch: F3-A4 and A2-E4. Above it the synthetic vowels become hard to tell apart."""
+LEAD_RANGE: Final = (62, 84)
+HELD_S: Final = 0.3
+"""A note at least this long is heard against its chord."""
+
+_HEIGHT: Final = {"verse": 0.38, "pre-chorus": 0.52, "chorus": 0.64, "bridge": 0.5, "solo": 0.6}
+_ROLE: Final = {"instrumental": "verse", "break": "bridge", "intro": "chorus", "outro": "chorus"}
+_STEPS: Final = ((0, 2.0), (1, 3.4), (-1, 3.4), (2, 1.5), (-2, 1.5), (3, 0.5), (-3, 0.35))
+_MOTIF_NOTES: Final = 16
+_LEAD_BARS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Motif:
+    """The idea of a section.
+
+    Attributes:
+        steps: from note to note, in steps of the scale.
+        answer: the steps of the contrasting third line.
+        taste: a bonus for each eighth of two bars, see `place_syllables`.
+    """
+
+    steps: tuple[int, ...]
+    answer: tuple[int, ...]
+    taste: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Phrase:
+    """What one line of melody is made from."""
+
+    onsets: tuple[float, ...]
+    lengths: tuple[float, ...]
+    steps: tuple[int, ...]
+    centre: float
+    low: int
+    high: int
+    ending: str = "chord"
+
+
+def draw_motifs(seed: int, genre: str) -> dict[str, Motif]:
+    """One motif for each kind of section. They depend on seed and genre only, so new words keep the tune."""
+    rng = generator("melody", seed, genre)
+    motifs: dict[str, Motif] = {}
+    for role in ("verse", "pre-chorus", "chorus", "bridge", "solo"):
+        motifs[role] = Motif(
+            steps=_draw_steps(rng, rising=role in {"pre-chorus", "bridge"}, calm=role == "verse"),
+            answer=_draw_steps(rng, rising=True, calm=False),
+            taste=tuple(rng.uniform(-0.45, 0.45) for _ in range(16)),
+        )
+    return motifs
+
+
+def _draw_steps(rng: random.Random, *, rising: bool, calm: bool) -> tuple[int, ...]:
+    """A cell of three or four steps, stated, restated and then turned, kept within a sixth."""
+    size = rng.choice((3, 4, 4))
+    cell = [rng.choices([s for s, _ in _STEPS], [w for _, w in _STEPS])[0] for _ in range(size)]
+    if calm:
+        cell = [max(-2, min(2, step)) for step in cell]
+    if not any(cell):
+        cell[0] = 1
+    if rising and sum(cell) < 0:
+        cell = [-step for step in cell]
+    turned = [-step for step in cell]
+    steps: list[int] = []
+    height = 0
+    for part in (cell, cell, turned, cell, turned):
+        for wanted in part:
+            step = -wanted if abs(height + wanted) > 5 else wanted
+            height += step
+            steps.append(step)
+    return tuple(steps[:_MOTIF_NOTES])
+
+
+def sing(sketch: Sketch, motifs: Mapping[str, Motif], voice: str) -> list[Draft]:
+    """The vocal: every line of every passage, one note for each syllable."""
+    drafts: list[Draft] = []
+    final_line = next((p.lines[-1] for p in reversed(sketch.passages) if p.lines), None)
+    for passage in sketch.passages:
+        for at, line in enumerate(passage.lines):
+            closing = at == len(passage.lines) - 1
+            ending = "last" if line is final_line else _ending(at, closing=closing, name=passage.name)
+            free_from = drafts[-1].start_beats + drafts[-1].length_beats if drafts else 0.0
+            phrase = _line_phrase(sketch, passage, at, motifs, _voice_range(voice), free_from=free_from)
+            drafts += _sung(sketch, replace(phrase, ending=ending), line.text, passage.energy)
+    return drafts
+
+
+def _voice_range(voice: str) -> tuple[int, int]:
+    return VOICE_RANGE.get(voice, VOICE_RANGE["female"])
+
+
+def _ending(at: int, *, closing: bool, name: str) -> str:
+    """How a line ends: "open" after a question, "home" at the end of a period, else "chord"."""
+    if closing and name in {"chorus", "verse"}:
+        return "home"
+    return ("chord", "open", "chord", "home")[at % 4]
+
+
+def _line_phrase(
+    sketch: Sketch,
+    passage: Passage,
+    at: int,
+    motifs: Mapping[str, Motif],
+    span: tuple[int, int],
+    *,
+    free_from: float,
+) -> _Phrase:
+    """The rhythm and the wishes of the at-th line of a passage; it may begin early where the voice is free."""
+    line = passage.lines[at]
+    motif = motifs[_role(passage.name)]
+    start, length = 4.0 * line.start_bar, 4.0 * line.bars
+    early = start - 0.6 > free_from
+    onsets = place_syllables(stresses(line.text), length, sketch.beat_s, motif.taste, pickup=early)
+    return _Phrase(
+        onsets=tuple(start + onset for onset in onsets),
+        lengths=_note_lengths(onsets, length, sketch.beat_s, passage.name),
+        steps=_line_steps(motif, at),
+        centre=_centre(passage, at, span),
+        low=span[0],
+        high=span[1],
+    )
+
+
+def _sung(sketch: Sketch, phrase: _Phrase, text: str, energy: float) -> list[Draft]:
+    sounds = [sound for word in line_syllables(text) for sound in word]
+    marks = stresses(text)
+    loud = 0.58 + 0.28 * energy
+    return [
+        Draft(
+            part=Part.VOCAL,
+            start_beats=phrase.onsets[n],
+            length_beats=phrase.lengths[n],
+            pitch=pitch,
+            velocity=min(1.0, loud + (0.08 if marks[n] else -0.03)),
+            syllable=Syllable(text=sounds[n].text, phones=sounds[n].phones, starts_line=n == 0),
+        )
+        for n, pitch in enumerate(_best_pitches(phrase, sketch.chords, sketch.beat_s))
+    ]
+
+
+def _role(name: str) -> str:
+    role = _ROLE.get(name, name)
+    return role if role in _HEIGHT else "verse"
+
+
+def _line_steps(motif: Motif, at: int) -> tuple[int, ...]:
+    """A A' B A'': the third line of four contrasts, the others share the motif."""
+    return motif.answer if at % 4 == 2 else motif.steps
+
+
+def _centre(passage: Passage, at: int, span: tuple[int, int]) -> float:
+    """Where the line lies in the range: choruses high, verses low, the third line of four a little higher."""
+    height = _HEIGHT[_role(passage.name)] + (0.1 if at % 4 == 2 else 0.0)
+    return span[0] + (span[1] - span[0]) * min(0.75, height)
+
+
+def _note_lengths(onsets: Sequence[float], length_beats: float, beat_s: float, name: str) -> tuple[float, ...]:
+    """Each note to the next onset; long steps breathe, and the last note is held, longer in choruses."""
+    longest = (2.4 if name == "chorus" else 1.6) / beat_s
+    lengths = [min(b - a, 1.5 / beat_s) * 0.96 for a, b in itertools.pairwise(onsets)]
+    room = length_beats - onsets[-1] - max(0.5, 0.3 / beat_s)
+    return (*lengths, max(0.25, min(room, longest)))
+
+
+def _best_pitches(phrase: _Phrase, chords: ChordTrack, beat_s: float) -> list[int]:
+    """The cheapest path through the allowed pitches (Viterbi, 1967)."""
+    previous: dict[int, tuple[float, list[int]]] = {}
+    for n, onset in enumerate(phrase.onsets):
+        slots = chords.within(onset, onset + phrase.lengths[n])
+        scale = slots[0].harmony.scale
+        ladder = pitches_of(scale, phrase.low, phrase.high)
+        final = n == len(phrase.onsets) - 1
+        current: dict[int, tuple[float, list[int]]] = {}
+        for pitch in ladder:
+            own = _pitch_cost(pitch, n, phrase, slots, beat_s, final=final)
+            if not previous:
+                current[pitch] = (own, [pitch])
+                continue
+            wanted = phrase.steps[(n - 1) % len(phrase.steps)]
+            cost, path = min(
+                (earlier + _move_cost(came, pitch, wanted, ladder), trail)
+                for came, (earlier, trail) in previous.items()
+            )
+            current[pitch] = (cost + own, [*path, pitch])
+        previous = current
+    return min(previous.values())[1]
+
+
+def _move_cost(came: int, pitch: int, wanted: int, ladder: Sequence[int]) -> float:
+    """Cost of a step: by its size, and by how far it is from the motif's."""
+    size = abs(pitch - came)
+    steps = sum(1 for p in ladder if min(came, pitch) < p <= max(came, pitch)) * (1 if pitch > came else -1)
+    leap = 0.0 if size <= 2 else 0.25 if size <= 4 else 0.8 if size <= 5 else 1.6 if size <= 7 else 8.0
+    return leap + 0.85 * min(4, abs(steps - wanted)) + (0.3 if size == 0 else 0.0)
+
+
+def _pitch_cost(pitch: int, n: int, phrase: _Phrase, slots: Sequence[Slot], beat_s: float, *, final: bool) -> float:
+    """Cost of a pitch at its place: against the chords it is heard with, the range and the end of the line."""
+    onset, length = phrase.onsets[n], phrase.lengths[n]
+    held = length * beat_s >= 0.9 * HELD_S
+    strong = onset % 2 == 0
+    cost = 0.09 * abs(pitch - phrase.centre)
+    for at, slot in enumerate(slots):
+        heard_s = (min(onset + length, slot.end_beats) - max(onset, slot.start_beats)) * beat_s
+        in_chord = pitch % 12 in slot.harmony.tones
+        if not in_chord and at == 0:
+            cost += 6.0 if strong or final else 1.2 if held else 0.3
+        if (held or strong) and (at == 0 or heard_s >= 0.12) and _clashes(pitch, slot):
+            cost += 9.0
+    return cost + (_ending_cost(pitch, phrase.ending, slots[-1]) if final else 0.0)
+
+
+def _clashes(pitch: int, slot: Slot) -> bool:
+    """A semitone or minor ninth from a note of the chord, of whatever octave."""
+    return any((pitch - tone) % 12 in (1, 11) for tone in slot.harmony.tones)
+
+
+def _ending_cost(pitch: int, ending: str, slot: Slot) -> float:
+    root = slot.harmony.root
+    if ending == "last":
+        return 0.0 if pitch % 12 == root else 8.0
+    if ending == "home":
+        return 0.0 if pitch % 12 == root else 2.0
+    if ending == "open":
+        return 1.5 if pitch % 12 == root else 0.0
+    return 0.0
+
+
+def play_lead(sketch: Sketch, passage: Passage, motifs: Mapping[str, Motif], rng: random.Random) -> list[Draft]:
+    """An instrumental melody over a passage: phrases of two bars, A A' B A'', from the motif of its kind."""
+    motif = motifs[_role(passage.name)]
+    statement = rng.choice((6, 7, 8, 9))
+    bars = sketch.played_bars(passage)
+    drafts: list[Draft] = []
+    for at, bar in enumerate(bars[: len(bars) // _LEAD_BARS * _LEAD_BARS : _LEAD_BARS]):
+        count = statement - 2 * (at % 2)
+        marks = tuple(n % 2 == 0 for n in range(count))
+        onsets = place_syllables(marks, 4.0 * _LEAD_BARS, sketch.beat_s, motif.taste, pickup=False)
+        phrase = _Phrase(
+            onsets=tuple(4.0 * bar + onset for onset in onsets),
+            lengths=_note_lengths(onsets, 4.0 * _LEAD_BARS, sketch.beat_s, passage.name),
+            steps=_line_steps(motif, at),
+            centre=_centre(passage, at, LEAD_RANGE),
+            low=LEAD_RANGE[0],
+            high=LEAD_RANGE[1],
+            ending=_ending(at, closing=bar + 2 * _LEAD_BARS > bars.stop, name=passage.name),
+        )
+        drafts += [
+            Draft(Part.LEAD, onset, phrase.lengths[n], pitch, 0.5 + 0.25 * passage.energy + 0.06 * marks[n])
+            for n, (onset, pitch) in enumerate(
+                zip(phrase.onsets, _best_pitches(phrase, sketch.chords, sketch.beat_s), strict=True)
+            )
+        ]
+    return drafts
+
+
+def harmonise(sketch: Sketch, sung: Sequence[Draft], voice: str) -> list[Draft]:
+    """A second voice under the first: held notes on the chord tone a third to a sixth below, others a third below."""
+    low = _voice_range(voice)[0] - 5
+    voices: list[Draft] = []
+    for draft in sung:
+        slot = sketch.chords.at(draft.start_beats)
+        held = draft.length_beats * sketch.beat_s >= HELD_S
+        classes = slot.harmony.tones if held else slot.harmony.scale
+        span = pitches_of(classes, max(low, draft.pitch - 9), draft.pitch - 3)
+        below = [pitch for pitch in span if not _clashes(pitch, slot)]
+        pitch = below[-1] if below else draft.pitch
+        voices.append(draft._replace(part=Part.HARMONY, pitch=pitch, velocity=draft.velocity * 0.6))
+    return voices

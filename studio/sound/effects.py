@@ -1,0 +1,211 @@
+"""Effects that need a loop over the samples: compressor, drive, echo, reverb. All work on ``[channels, frames]``."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.sound.clip import Samples
+from studio.sound.filters import Band, equalise
+from studio.sound.kernel import kernel
+from studio.units import RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compressor:
+    """A feed-forward compressor with a soft knee of 6 dB; the louder channel leads both.
+
+    Attributes:
+        threshold_db: peak level where it sets in.
+        ratio: ≥ 1; input dB above the threshold per output dB.
+        attack_s, release_s: time constants of the level it follows.
+    """
+
+    threshold_db: float
+    ratio: float
+    attack_s: float = 0.01
+    release_s: float = 0.1
+
+
+def compress(samples: Samples, settings: Compressor, *, rate_hz: int = RATE_HZ) -> None:
+    """Compress in place (Giannoulis, Massberg and Reiss, JAES 2012: soft-knee gain computer)."""
+    _compress(
+        samples,
+        float(settings.threshold_db),
+        1.0 - 1.0 / settings.ratio,
+        math.exp(-1 / (settings.attack_s * rate_hz)),
+        math.exp(-1 / (settings.release_s * rate_hz)),
+    )
+
+
+def drive(samples: Samples, *, gain_db: float) -> None:
+    """Saturate in place: tanh after ``gain_db``, scaled back so that quiet sound keeps its level.
+
+    First-order antiderivative anti-aliasing (Parker, Zavalishin and Le Bivic, DAFx 2016); it delays by half a frame.
+    """
+    _drive(samples, 10 ** (gain_db / 20))
+
+
+def echo(samples: Samples, *, delay_s: float, level: float, feedback: float = 0.5, rate_hz: int = RATE_HZ) -> None:
+    """Add a ping-pong echo in place: four repeats, left and right by turns, narrowed to 300-5,000 Hz."""
+    frames = samples.shape[1]
+    tail = samples.mean(axis=0, keepdims=True)
+    equalise(
+        tail,
+        (Band(kind="high_pass", frequency_hz=300.0), Band(kind="low_pass", frequency_hz=5_000.0)),
+        rate_hz=rate_hz,
+    )
+    step = round(delay_s * rate_hz)
+    for repeat in range(4):
+        shift = step * (repeat + 1)
+        if step <= 0 or shift >= frames:
+            return
+        samples[repeat % samples.shape[0], shift:] += tail[0, :-shift] * np.float32(level * feedback**repeat)
+
+
+class Reverb:
+    """A room: eight delay lines feeding each other through a Householder matrix (Jot and Chaigne, AES 1991).
+
+    Two all-passes per channel thicken the input, each line loses its highs through a one-pole low-pass, and the
+    read points wander a few frames so that no mode rings. Keeps its state between calls.
+    """
+
+    _LINES: Final = (1433, 1601, 1867, 2053, 2251, 2399, 2617, 2797)
+
+    def __init__(self, *, decay_s: float, damping: float = 0.45, pre_delay_s: float = 0.02, size: float = 1.0) -> None:
+        """``decay_s``: time to -60 dB at low frequencies; ``damping`` 0-1: how fast the highs go; ``size`` scales."""
+        lengths = np.array([round(line * size) for line in self._LINES], np.int64)
+        self._lengths = lengths
+        self._gains = 10 ** (-3 * lengths / RATE_HZ / decay_s)
+        self._brightness = 1.0 - damping
+        self._lines = np.zeros((8, int(lengths.max()) + 32))
+        self._lows = np.zeros(8)
+        self._diffusers = np.zeros((4, 512))
+        self._pre_delay = np.zeros((2, max(1, round(pre_delay_s * RATE_HZ))))
+        self._clock = np.zeros(1, np.int64)
+
+    def add(self, send: Samples, bus: Samples) -> None:
+        """Add the reverberation of ``send`` onto ``bus``; both ``[2, frames]``, the next piece of one sound."""
+        _reverberate(
+            send,
+            bus,
+            self._lengths,
+            self._gains,
+            self._brightness,
+            self._lines,
+            self._lows,
+            self._diffusers,
+            self._pre_delay,
+            self._clock,
+        )
+
+
+def shape(samples: Samples, times_s: NDArray[np.float64], gains: NDArray[np.float64], *, offset: int = 0) -> None:
+    """Multiply in place by the piecewise linear curve through ``(times_s, gains)``; times ascend.
+
+    ``offset``: the frame at which ``samples`` begins on the curve's clock.
+    """
+    block = 1 << 17
+    for start in range(0, samples.shape[1], block):
+        piece = samples[:, start : start + block]
+        t = (np.arange(piece.shape[1]) + start + offset) / RATE_HZ
+        piece *= np.interp(t, times_s, gains).astype(np.float32)
+
+
+@kernel
+def _compress(samples, threshold_db, slope, attack, release):  # type: ignore[no-untyped-def]
+    step, knee = 16, 6.0
+    level, gain = 0.0, 1.0
+    last = samples.shape[0] - 1
+    for start in range(0, samples.shape[1], step):
+        stop = min(start + step, samples.shape[1])
+        for i in range(start, stop):
+            peak = max(abs(samples[0, i]), abs(samples[last, i]))
+            keep = attack if peak > level else release
+            level = peak + keep * (level - peak)
+        over = 20.0 * math.log10(level + 1e-9) - threshold_db
+        if over <= -knee / 2:
+            cut = 0.0
+        elif over >= knee / 2:
+            cut = slope * over
+        else:
+            cut = slope * (over + knee / 2) ** 2 / (2 * knee)
+        target = 10.0 ** (-cut / 20.0)
+        grow = (target - gain) / step
+        for i in range(start, stop):
+            gain += grow
+            for channel in range(samples.shape[0]):
+                samples[channel, i] *= gain
+
+
+@kernel
+def _log_cosh(x):  # type: ignore[no-untyped-def]
+    a = abs(x)
+    return a + math.log1p(math.exp(-2.0 * a)) - 0.6931471805599453
+
+
+@kernel
+def _drive(samples, gain):  # type: ignore[no-untyped-def]
+    for channel in range(samples.shape[0]):
+        x0, f0 = 0.0, 0.0
+        for i in range(samples.shape[1]):
+            x = gain * samples[channel, i]
+            f = _log_cosh(x)
+            if abs(x - x0) > 1e-4:
+                y = (f - f0) / (x - x0)
+            else:
+                y = math.tanh(0.5 * (x + x0))
+            samples[channel, i] = y / gain
+            x0, f0 = x, f
+
+
+@kernel
+def _diffuse(buffer, clock, length, value):  # type: ignore[no-untyped-def]
+    k = clock % length
+    delayed = buffer[k]
+    inner = value - 0.6 * delayed
+    buffer[k] = inner
+    return delayed + 0.6 * inner
+
+
+@kernel
+def _reverberate(  # type: ignore[no-untyped-def]
+    send, bus, lengths, gains, brightness, lines, lows, diffusers, pre_delay, clock
+):
+    size = lines.shape[1]
+    wander, speed = np.zeros(8), np.zeros(8)
+    v = np.zeros(8)
+    now = clock[0]
+    for i in range(send.shape[1]):
+        if i % 64 == 0:
+            for k in range(8):
+                w = 2.0 * math.pi * (0.31 + 0.07 * k) / 48_000.0
+                wander[k] = 6.0 * math.sin(w * now + k)
+                speed[k] = (6.0 * math.sin(w * (now + 64) + k) - wander[k]) / 64.0
+        p = now % pre_delay.shape[1]
+        left, right = pre_delay[0, p], pre_delay[1, p]
+        pre_delay[0, p], pre_delay[1, p] = send[0, i] + 1e-20, send[1, i] + 1e-20
+        left = _diffuse(diffusers[1], now, 379, _diffuse(diffusers[0], now, 142, left))
+        right = _diffuse(diffusers[3], now, 433, _diffuse(diffusers[2], now, 107, right))
+        total = 0.0
+        for k in range(8):
+            position = now - lengths[k] + wander[k] - 8.0
+            wander[k] += speed[k]
+            whole = math.floor(position)
+            part = position - whole
+            a = int(whole) % size
+            b = a + 1 if a + 1 < size else 0
+            delayed = lines[k, a] * (1.0 - part) + lines[k, b] * part
+            lows[k] += brightness * (delayed - lows[k])
+            v[k] = lows[k] * gains[k]
+            total += v[k]
+        total *= 0.25
+        w = now % size
+        for k in range(8):
+            lines[k, w] = v[k] - total + (left if k % 2 == 0 else right) * 0.35
+        bus[0, i] += 0.6 * (v[0] - v[2] + v[4] - v[6])
+        bus[1, i] += 0.6 * (v[1] - v[3] + v[5] - v[7])
+        now += 1
+    clock[0] = now

@@ -1,0 +1,33 @@
+"""What a Brief costs and what the plans are."""
+
+import pytest
+
+from billing.plans import UnknownPlan, plan, plans
+from billing.pricing import CREDITS_PER_TAKE, price_of
+from studio.words.brief import Brief, BriefKind
+
+
+@pytest.mark.parametrize("takes", [1, 2, 3, 4])
+def test_a_song_costs_one_credit_a_take(takes: int) -> None:
+    assert price_of(Brief(kind=BriefKind.SONG, takes=takes)) == takes
+
+
+@pytest.mark.parametrize("kind", [BriefKind.LYRICS, BriefKind.TAGS, BriefKind.COVER])
+def test_drafts_are_free(kind: BriefKind) -> None:
+    assert price_of(Brief(kind=kind)) == 0
+
+
+def test_every_kind_has_a_price() -> None:
+    assert set(CREDITS_PER_TAKE) == set(BriefKind)
+    assert all(price >= 0 for price in CREDITS_PER_TAKE.values())
+
+
+def test_plans_come_from_the_file() -> None:
+    assert plan("free").label == "Free"
+    assert plan("free").start_cost > plan("pro").start_cost > 0
+    assert [p.name for p in plans().values()] == list(plans())
+
+
+def test_an_unknown_plan_is_named_and_so_are_the_others() -> None:
+    with pytest.raises(UnknownPlan, match=r"“gold”.*free, pro"):
+        plan("gold")

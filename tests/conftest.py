@@ -1,0 +1,59 @@
+"""What every room's tests may ask for: a real Postgres, accounts with credits, a folder store."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from billing import ledger
+from data.database import Database
+from data.embedded_postgres import EmbeddedPostgres
+from data.folder_store import FolderStore
+from data.repositories import accounts
+from data.testing import fresh_database, postgres_server
+from studio.words.account import Account
+
+MakeAccount = Callable[..., Account]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The Postgres server of this test process."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A migrated, empty database for this test alone."""
+    with fresh_database(postgres) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def make_account(database: Database) -> MakeAccount:
+    """Makes accounts: ``make_account("ada", credits=100)``; the first one is the admin."""
+    numbers = itertools.count(1)
+
+    def make(name: str | None = None, *, credits: int = 100) -> Account:  # noqa: A002 - the glossary's word
+        name = name or f"person{next(numbers)}"
+        with database.transaction() as session:
+            account = accounts.create(session, name=name, email=f"{name}@example.org", password_hash=None)
+            ledger.open_with_signup_grant(session, account.id, amount=credits, now=datetime.now(UTC))
+        return account
+
+    return make
+
+
+@pytest.fixture
+def account(make_account: MakeAccount) -> Account:
+    """An account with 100 credits."""
+    return make_account()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    """An empty object store in a folder."""
+    return FolderStore(tmp_path / "objects", "the link key of tests")

@@ -1,0 +1,166 @@
+"""Sessions: tickets become sessions once, sessions end when they should, tokens are never kept."""
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from data.database import Database
+from data.repositories import accounts, sessions
+from studio.words.account import Account
+
+
+@pytest.fixture
+def ada(database: Database) -> Account:
+    with database.transaction() as session:
+        return accounts.create(session, name="ada", password_hash="hash")
+
+
+def _sign_in(database: Database, account: Account, user_agent: str = "Browser", days: int = 14) -> str:
+    with database.transaction() as session:
+        ticket = sessions.issue_ticket(session, account.id)
+    with database.transaction() as session:
+        token = sessions.redeem_ticket(session, ticket, user_agent=user_agent, days=days)
+    assert token is not None
+    return token
+
+
+def _whose(database: Database, token: str) -> Account | None:
+    with database.transaction() as session:
+        return sessions.account_of(session, token)
+
+
+def _sql(database: Database, statement: str) -> None:
+    with database.transaction() as session:
+        session.execute(text(statement))
+
+
+def test_a_ticket_becomes_a_session_of_its_account(database: Database, ada: Account) -> None:
+    assert _whose(database, _sign_in(database, ada)) == ada
+
+
+def test_a_ticket_is_good_once_even_for_many_at_once(database: Database, ada: Account) -> None:
+    with database.transaction() as session:
+        ticket = sessions.issue_ticket(session, ada.id)
+    start = threading.Barrier(8)
+
+    def redeem(_: int) -> str | None:
+        with database.transaction() as session:
+            start.wait()
+            return sessions.redeem_ticket(session, ticket, user_agent="", days=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        tokens = [token for token in pool.map(redeem, range(8)) if token]
+    assert len(tokens) == 1
+    assert _whose(database, tokens[0]) == ada
+
+
+def test_an_old_ticket_is_worth_nothing(database: Database, ada: Account) -> None:
+    with database.transaction() as session:
+        ticket = sessions.issue_ticket(session, ada.id)
+        life = session.execute(text("SELECT expires_at - now() FROM ticket")).scalar_one()
+    assert life == sessions.TICKET_LIFE
+    _sql(database, "UPDATE ticket SET expires_at = now()")
+    with database.transaction() as session:
+        assert sessions.redeem_ticket(session, ticket, user_agent="", days=1) is None
+
+
+def test_strangers_tokens_open_nothing(database: Database, ada: Account) -> None:
+    _sign_in(database, ada)
+    with database.transaction() as session:
+        for token in ("", "nonsense", "\x00", "\ud800", "x" * 100_000, "' OR 1=1 --"):
+            assert sessions.account_of(session, token) is None
+            assert sessions.redeem_ticket(session, token, user_agent="", days=1) is None
+            sessions.revoke(session, token)
+        assert len(sessions.list_of(session, ada.id)) == 1
+
+
+def test_only_the_hash_is_kept(database: Database, ada: Account) -> None:
+    token = _sign_in(database, ada)
+    with database.transaction() as session:
+        kept = session.execute(text("SELECT token_hash FROM session")).scalar_one()
+        everything = str(session.execute(text("SELECT s FROM session s")).all())
+    assert kept == hashlib.sha256(token.encode()).digest()
+    assert token not in everything
+    assert len(token) >= 43
+
+
+def test_a_session_ends_by_its_date(database: Database, ada: Account) -> None:
+    token = _sign_in(database, ada, days=3)
+    with database.transaction() as session:
+        assert session.execute(text("SELECT expires_at - created_at FROM session")).scalar_one().days == 3
+    _sql(database, "UPDATE session SET expires_at = now()")
+    assert _whose(database, token) is None
+    with database.transaction() as session:
+        assert sessions.list_of(session, ada.id) == ()
+
+
+def test_signing_out_ends_this_session_only(database: Database, ada: Account) -> None:
+    here, there = _sign_in(database, ada), _sign_in(database, ada)
+    with database.transaction() as session:
+        sessions.revoke(session, here)
+    assert _whose(database, here) is None
+    assert _whose(database, there) == ada
+
+
+def test_signing_out_everywhere_ends_all_and_voids_tickets(database: Database, ada: Account) -> None:
+    tokens = [_sign_in(database, ada) for _ in range(3)]
+    with database.transaction() as session:
+        ticket = sessions.issue_ticket(session, ada.id)
+        sessions.revoke_all(session, ada.id)
+        assert sessions.redeem_ticket(session, ticket, user_agent="", days=1) is None
+    assert [_whose(database, token) for token in tokens] == [None] * 3
+
+
+def test_a_session_of_an_older_token_version_is_dead_even_if_its_row_is_left(database: Database, ada: Account) -> None:
+    token = _sign_in(database, ada)
+    _sql(database, "UPDATE account SET token_version = token_version + 1")
+    assert _whose(database, token) is None
+
+
+def test_a_deleted_account_has_no_sessions_and_gets_none(database: Database, ada: Account) -> None:
+    token = _sign_in(database, ada)
+    with database.transaction() as session:
+        ticket = sessions.issue_ticket(session, ada.id)
+    _sql(database, "UPDATE account SET deleted_at = now()")
+    assert _whose(database, token) is None
+    with database.transaction() as session:
+        assert sessions.redeem_ticket(session, ticket, user_agent="", days=1) is None
+
+
+def test_being_seen_is_noted_at_most_once_a_minute(database: Database, ada: Account) -> None:
+    token = _sign_in(database, ada)
+
+    def seen_s_ago() -> float:
+        with database.transaction() as session:
+            return float(session.execute(text("SELECT extract(epoch FROM now() - seen_at) FROM session")).scalar_one())
+
+    _sql(database, "UPDATE session SET seen_at = now() - interval '50 seconds'")
+    _whose(database, token)
+    assert seen_s_ago() >= 50
+    _sql(database, "UPDATE session SET seen_at = now() - interval '61 seconds'")
+    _whose(database, token)
+    assert seen_s_ago() < 50
+
+
+def test_the_list_shows_browsers_and_which_one_asks(database: Database, ada: Account) -> None:
+    old = _sign_in(database, ada, "Fire\x00fox\n<b>" + "x" * 1000)
+    new = _sign_in(database, ada, "Phone")
+    with database.transaction() as session:
+        listed = sessions.list_of(session, ada.id, token=old)
+        assert [(one.user_agent[:10], one.current) for one in listed] == [("Phone", False), ("Firefox<b>", True)]
+        assert len(listed[1].user_agent) <= 300
+        sessions.revoke_one(session, ada.id, listed[0].id)
+    assert _whose(database, new) is None
+    assert _whose(database, old) == ada
+
+
+def test_nobody_ends_another_ones_session(database: Database, ada: Account) -> None:
+    token = _sign_in(database, ada)
+    with database.transaction() as session:
+        eve = accounts.create(session, name="eve", password_hash=None)
+        target = sessions.list_of(session, ada.id)[0]
+        sessions.revoke_one(session, eve.id, target.id)
+    assert _whose(database, token) == ada

@@ -1,0 +1,185 @@
+"""Signing in by streamlit-authenticator's forms over our own accounts, sessions and password hashes.
+
+The library draws the forms and keeps ``authentication_status``. Everything that decides is ours: its controller is
+replaced by one that asks Postgres, its hashing is never called, and its JavaScript cookie gives way to an opaque
+HttpOnly one, which the browser fetches with a one-time ticket (see ``docs/decisions``).
+"""
+
+from typing import Any, Final
+
+import streamlit as st
+import streamlit_authenticator as stauth
+from streamlit_authenticator.controllers import AuthenticationController
+
+from data.passwords import check_password, hash_password, verify_password
+from data.repositories import accounts, sessions
+from serving.accounts import sign_up
+from serving.api.identity import cookie_name
+from serving.api.services import Services
+from studio.errors import MelodeonError
+from studio.words.account import Account
+from ui import state
+
+LIBRARY_KEYS: Final = ("authentication_status", "name", "username", "email", "roles", "logout")
+
+
+class SignInLocked(MelodeonError):
+    """Too many wrong passwords in a row."""
+
+    code = "sign_in_locked"
+
+    def __init__(self) -> None:
+        super().__init__("Too many wrong passwords. Wait a few minutes and try again.")
+
+
+class WrongPassword(MelodeonError):
+    """Name and password do not belong together. Never says which of them is wrong."""
+
+    code = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__("The name or the password is wrong.")
+
+
+class _NoCookie:
+    """Stands where the library keeps its JavaScript cookie: ours is HttpOnly and set by the HTTP door."""
+
+    def get_cookie(self) -> None:
+        """The library never learns of a session from a cookie."""
+
+    def set_cookie(self) -> None:
+        """Done by the ticket instead."""
+
+    def delete_cookie(self) -> None:
+        """Done by the door instead."""
+
+
+class _Controller(AuthenticationController):  # type: ignore[misc] # the library carries no types
+    """The library's controller, deciding by our accounts."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__({"usernames": {}}, auto_hash=False, secret_key=services.secrets.cookie_secret)
+        self._services = services
+
+    def login(self, username: str = "", password: str = "", *_: Any, **__: Any) -> bool:
+        """Check a password and start a session; raises `WrongPassword` or `SignInLocked`."""
+        account = check_sign_in(self._services, username or "", password or "")
+        start_session(self._services, account)
+        st.session_state["authentication_status"] = True
+        return True
+
+
+class SignInForms(stauth.Authenticate):  # type: ignore[misc]
+    """The library's sign-in form, and a sign-up form that asks only for what an account needs."""
+
+    def __init__(self, services: Services) -> None:
+        self.api_key = None
+        self.attrs = {"login_sleep_time": 0}
+        self.path = None
+        self.cookie_controller = _NoCookie()
+        self.authentication_controller = _Controller(services)
+        self._services = services
+
+    def sign_in(self) -> None:
+        """Draw the sign-in form and act on it."""
+        fields = {"Form name": "Welcome back", "Username": "Name", "Password": "Password", "Login": "Sign in"}
+        self.login(key="sign_in", fields=fields)
+
+    def sign_up(self) -> None:
+        """Draw the sign-up form and act on it; a new account is signed in at once."""
+        with st.form("sign_up"):
+            st.subheader("Make your account", anchor=False)
+            name = st.text_input("Name", max_chars=32, help="How listeners see you.", autocomplete="username")
+            email = st.text_input("E-mail (optional)", max_chars=254, autocomplete="email")
+            password = st.text_input(
+                "Password", type="password", help="8 characters or more; a few words are best.", autocomplete="new-password"
+            )
+            pressed = st.form_submit_button("Sign up", type="primary", width="stretch")
+        if not pressed:
+            return
+        services = self._services
+        with services.database.transaction() as session:
+            account = sign_up(
+                session,
+                name=name,
+                email=email,
+                password=password,
+                signup_credits=services.settings.signup_credits,
+                now=services.now(),
+            )
+        start_session(services, account)
+
+
+def check_sign_in(services: Services, name: str, password: str) -> Account:
+    """The account that name and password belong to.
+
+    Raises:
+        WrongPassword: unknown name or wrong password; both take the same time.
+        SignInLocked: too many wrong passwords in a row; unlocks by itself.
+    """
+    with services.database.transaction() as session:
+        known = accounts.credentials(session, name)
+    if known is not None and known.locked_until is not None:
+        raise SignInLocked
+    right = verify_password(known.password_hash if known else None, password)
+    with services.database.transaction() as session:
+        if known is not None and not right:
+            accounts.note_failed_sign_in(session, known.account_id)
+        if known is not None and right:
+            accounts.clear_failed_sign_ins(session, known.account_id)
+        account = accounts.by_id(session, known.account_id) if known is not None and right else None
+    if account is None:
+        raise WrongPassword
+    return account
+
+
+def start_session(services: Services, account: Account) -> None:
+    """Sign this tab in and let the browser fetch its cookie with a one-time ticket."""
+    with services.database.transaction() as session:
+        ticket = sessions.issue_ticket(session, account.id)
+    state.set_signed_in(state.SignedIn(account_id=account.id, session_id=ticket.session_id))
+    state.set_signed_out(False)
+    state.set_exchange("sign_in", ticket.secret)
+
+
+def current_account(services: Services) -> Account | None:
+    """Who is signed in in this tab, looked up on every run, so that a session ended elsewhere ends here too."""
+    who = state.signed_in()
+    with services.database.transaction() as session:
+        if who is not None:
+            account = sessions.account_of_session(session, who.session_id)
+        elif state.signed_out():
+            account = None
+        else:
+            token = st.context.cookies.get(cookie_name(services))
+            account = sessions.account_of(session, token) if token else None
+    if who is not None and account is None:
+        forget()
+    return account
+
+
+def sign_out(services: Services) -> None:
+    """End this tab's session; the browser hands back its cookie and the music stops."""
+    who = state.signed_in()
+    if who is not None:
+        with services.database.transaction() as session:
+            sessions.revoke_one(session, who.account_id, who.session_id)
+    forget()
+    state.set_exchange("sign_out")
+
+
+def forget() -> None:
+    """Forget in this tab who was signed in."""
+    state.set_signed_in(None)
+    state.set_signed_out(True)
+    for key in LIBRARY_KEYS:
+        st.session_state.pop(key, None)
+
+
+def change_password(services: Services, account: Account, old: str, new: str) -> None:
+    """Set a new password after checking the old one; every other session ends, this tab gets a new one."""
+    check_sign_in(services, account.name, old)
+    check_password(new)
+    with services.database.transaction() as session:
+        accounts.set_password(session, account.id, hash_password(new))
+    start_session(services, account)

@@ -1,0 +1,100 @@
+"""``melodeon up``: start everything and keep it running."""
+
+import fcntl
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import click
+
+from configs.addresses import Running, database_url, forget_running, gateway_url, read_running, web_url, write_running
+from configs.logs import configure
+from configs.secrets import Secrets, load_or_create
+from configs.settings import Settings, settings
+from data.database import migrate
+from serving.processes import ChildProcess
+from serving.stack import ProcessPart, answers, child_environment, stack_phases, with_free_ports
+from serving.supervisor import Part, Supervisor
+from studio.errors import MelodeonError
+
+
+class AlreadyRunning(MelodeonError):
+    """The product runs already under this folder."""
+
+    code = "already_running"
+
+    def __init__(self, running: Running | None) -> None:
+        where = f" at {running.web_url}" if running else ""
+        super().__init__(f"Melodeon is already running{where}; stop it with Ctrl-C there, or set MELODEON_VAR elsewhere.")
+
+
+def web_part(chosen: Settings) -> Part:
+    """The pages and the HTTP doors: one uvicorn process."""
+    command = [sys.executable, "-m", "ui.server"]
+    child = ChildProcess("web", command, var=chosen.var, env=child_environment(chosen))
+    health = f"http://127.0.0.1:{chosen.web.port}/api/v1/health"
+    return ProcessPart(child, ready=lambda: answers(health))
+
+
+@contextmanager
+def only_one(chosen: Settings) -> Iterator[IO[str]]:
+    """Hold the lock of this installation; a second supervisor would fight the first over every part."""
+    folder = chosen.var / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(read_running(chosen.var)) from None
+        yield lock
+
+
+@contextmanager
+def running_stack(chosen: Settings, secrets: Secrets, *, with_web: bool, say: Callable[[str], None]) -> Iterator[Settings]:
+    """The whole product while the block runs, supervised; yields the settings with the ports really used."""
+    with only_one(chosen):
+        used = with_free_ports(chosen, say=say)
+        if used.database.url is not None:
+            migrate(database_url(used, secrets))
+        phases = stack_phases(used, secrets)
+        if with_web:
+            phases[-1].append(web_part(used))
+        supervisor = Supervisor(phases, say=say)
+        stopping = threading.Event()
+        watcher = threading.Thread(target=supervisor.watch, args=(stopping,), name="watch", daemon=True)
+        try:
+            supervisor.start(stopping)
+            watcher.start()
+            write_running(used.var, _running(used))
+            yield used
+        finally:
+            stopping.set()
+            if watcher.is_alive():
+                watcher.join()
+            forget_running(used.var)
+            supervisor.stop()
+
+
+def _running(used: Settings) -> Running:
+    port = used.database.port if used.database.url is None else None
+    return Running(pid=os.getpid(), web_url=web_url(used), gateway_url=gateway_url(used), database_port=port)
+
+
+@click.command()
+def up() -> None:
+    """Start everything and keep it running until Ctrl-C."""
+    chosen = settings()
+    configure(chosen.logs.model_copy(update={"level": "WARNING"}), part="up")
+    secrets = load_or_create(chosen.var)
+    ending = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ending.set())
+    click.echo(f"Starting Melodeon under {chosen.var} …", err=True)
+    with running_stack(chosen, secrets, with_web=True, say=lambda line: click.echo(line, err=True)) as used:
+        click.echo(f"Melodeon is ready: {web_url(used)}")
+        ending.wait()
+        click.echo("Stopping …", err=True)

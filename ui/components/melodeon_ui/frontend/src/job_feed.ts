@@ -1,0 +1,124 @@
+// One event stream per document, however many views show it; it outlives page changes.
+import type { Balance, Job } from "./words";
+
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 30_000;
+/** What arrives this soon after connecting is the picture of now; later events are changes. */
+const SNAPSHOT_MS = 2000;
+/** A success or a cancellation stays in sight this long; a failure until it is dismissed. */
+const GOODBYE_MS = 6000;
+
+/** Fired on `window` when somebody signed in or out: the stream belongs to the cookie it was opened with. */
+export const SESSION_CHANGED = "melodeon:session";
+
+export const hasEnded = (job: Job): boolean => job.state !== "queued" && job.state !== "processing";
+
+export class JobFeed {
+  /** Jobs at work, and those that ended while this page watched, until dismissed. */
+  readonly jobs = new Map<string, Job>();
+  balance: Balance | null = null;
+  online = true;
+
+  private readonly bus = new EventTarget();
+  private readonly finished = new Set<string>();
+  private source: EventSource | null = null;
+  private openedAt_ms = Infinity;
+  private wait_ms = FIRST_WAIT_MS;
+  private timer = 0;
+  private readers = 0;
+
+  constructor(private readonly address: string) {
+    window.addEventListener(SESSION_CHANGED, () => this.startAgain());
+  }
+
+  /** Read the feed; `onFinish` hears each job that was processed exactly once. The answer ends it. */
+  read(onChange: () => void, onFinish: (job: string) => void): () => void {
+    const finish = (event: Event): void => onFinish((event as CustomEvent<string>).detail);
+    this.bus.addEventListener("change", onChange);
+    this.bus.addEventListener("finish", finish);
+    this.readers += 1;
+    if (!this.source) this.connect();
+    return () => {
+      this.bus.removeEventListener("change", onChange);
+      this.bus.removeEventListener("finish", finish);
+      this.readers -= 1;
+      // A page change unmounts one view and mounts the next: close only when nobody came back.
+      setTimeout(() => this.readers === 0 && this.disconnect(), SNAPSHOT_MS);
+    };
+  }
+
+  dismiss(id: string): void {
+    this.jobs.delete(id);
+    this.changed();
+  }
+
+  private connect(): void {
+    clearTimeout(this.timer);
+    const source = new EventSource(this.address);
+    this.source = source;
+    source.addEventListener("open", () => {
+      this.openedAt_ms = performance.now();
+      this.wait_ms = FIRST_WAIT_MS;
+      this.online = true;
+      this.changed();
+    });
+    source.addEventListener("job", (event) => this.take(JSON.parse(event.data) as Job));
+    source.addEventListener("balance", (event) => {
+      this.balance = JSON.parse(event.data) as Balance;
+      this.changed();
+    });
+    source.addEventListener("error", () => this.broken(source));
+  }
+
+  /** The browser reconnects by itself after a lost connection, but gives up after a refusal: we do not. */
+  private broken(source: EventSource): void {
+    this.online = false;
+    this.openedAt_ms = Infinity;
+    this.changed();
+    if (source.readyState !== EventSource.CLOSED || source !== this.source) return;
+    this.timer = setTimeout(() => this.connect(), this.wait_ms);
+    this.wait_ms = Math.min(2 * this.wait_ms, LONGEST_WAIT_MS);
+  }
+
+  private disconnect(): void {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+  }
+
+  private startAgain(): void {
+    this.disconnect();
+    this.jobs.clear();
+    this.balance = null;
+    this.changed();
+    if (this.readers > 0) this.connect();
+  }
+
+  private take(job: Job): void {
+    const watched = this.jobs.has(job.id) || performance.now() - this.openedAt_ms > SNAPSHOT_MS;
+    if (hasEnded(job) && !watched) return;
+    if (this.finished.has(job.id)) return;
+    this.jobs.set(job.id, job);
+    if (job.state === "processed" || job.state === "cancelled") setTimeout(() => this.dismiss(job.id), GOODBYE_MS);
+    if (job.state === "processed") {
+      this.finished.add(job.id);
+      this.bus.dispatchEvent(new CustomEvent("finish", { detail: job.id }));
+    }
+    this.changed();
+  }
+
+  private changed(): void {
+    this.bus.dispatchEvent(new Event("change"));
+  }
+}
+
+declare global {
+  interface Window {
+    __melodeonJobs?: Record<string, JobFeed>;
+  }
+}
+
+export function jobFeed(api: string): JobFeed {
+  const feeds = (window.__melodeonJobs ??= {});
+  return (feeds[api] ??= new JobFeed(`${api}/events`));
+}

@@ -1,0 +1,45 @@
+"""Create: describe a song, watch it being made, hear its two takes."""
+
+import melodeon_ui
+import streamlit as st
+
+from billing import ledger
+from data.repositories import jobs as job_rows
+from data.repositories import songs
+from serving import jobs
+from studio.words.brief import BriefKind
+from studio.words.job import JobState
+from ui import state
+from ui.widgets.brief_form import draw_brief_form
+from ui.widgets.gate import need_account
+from ui.widgets.problem import told
+from ui.widgets.song_cards import draw_songs
+from ui.wiring import services
+
+RECENT = 8
+
+account = need_account("Sign in to make songs. Your first credits are a present.")
+st.title("Create", anchor=False)
+left, right = st.columns([5, 6], gap="large")
+with services().database.transaction() as session:
+    balance = ledger.balance(session, account.id)
+    median_s = job_rows.median_seconds(session, BriefKind.SONG)
+
+with left, told():
+    brief = draw_brief_form(balance, median_s=median_s)
+    if brief is not None:
+        now = services().now()
+        with services().database.transaction() as session:
+            key = state.submit_key(brief, now=now)
+            job = jobs.request(session, account, brief, key=key, now=now, draw_seed=services().draw_seed)
+        if job.state is JobState.NO_CREDITS:
+            st.warning(f"{job.reason} The request is kept in your library; run it from there.", icon=":material/toll:")
+        else:
+            st.toast("In the queue. Listen to something meanwhile.", icon=":material/schedule:")
+
+with right:
+    st.subheader("Your newest songs", anchor=False)
+    melodeon_ui.job_rail(key="panel", layout="panel")
+    with services().database.transaction() as session:
+        found = songs.library(session, account.id, before=None, limit=RECENT, status=JobState.PROCESSED)
+    draw_songs(found, viewer=account, key="newest", layout="pair", empty="Your songs will appear here, two at a time.")

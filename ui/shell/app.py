@@ -1,0 +1,33 @@
+"""The entry script: frame, player, navigation. Runs on every rerun of every page, so it stays cheap."""
+
+from pathlib import Path
+
+import melodeon_ui
+import streamlit as st
+
+from ui import auth, state
+from ui.widgets.account_menu import draw_account_menu
+from ui.widgets.map import SONG, SYMBOL, pages
+from ui.wiring import services
+
+st.set_page_config(
+    page_title="Melodeon", page_icon=str(Path(__file__).parent / "static" / "icon.png"), layout="wide"
+)
+account = auth.current_account(services())
+st.session_state["account"] = account
+navigation = st.navigation(pages(account))
+st.logo(SYMBOL, size="large")
+
+# Before the page runs: so the player keeps its place in the tree and survives every page change.
+player = melodeon_ui.player(stop=state.signed_out())
+exchange = state.exchange()
+melodeon_ui.session_bridge(exchange.op, exchange.nonce, exchange.ticket)
+with st.sidebar:
+    if account is not None:
+        rail = melodeon_ui.job_rail()
+        if rail.finished:
+            st.toast("Your songs are ready.", icon=":material/music_note:", duration="long")
+    draw_account_menu(services(), account)
+if player.open:
+    st.switch_page(SONG, query_params={"id": player.open})
+navigation.run()

@@ -1,0 +1,83 @@
+"""What a browser tab remembers between two runs of a page. Everything precious is in Postgres instead."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+import streamlit as st
+
+from studio.words.brief import Brief
+from studio.words.ids import AccountId, SessionId
+
+SAME_CLICK: Final = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """Who signed in in this tab, and by which session; the session is looked up again on every run."""
+
+    account_id: AccountId
+    session_id: SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What the browser is to do with its session cookie. A new nonce makes it do so once."""
+
+    op: Literal["sign_in", "sign_out"] | None = None
+    nonce: str = ""
+    ticket: str = ""
+
+
+def signed_in() -> SignedIn | None:
+    """Who signed in in this tab since it was opened."""
+    found: SignedIn | None = st.session_state.get("signed_in")
+    return found
+
+
+def set_signed_in(who: SignedIn | None) -> None:
+    """Remember or forget who signed in in this tab."""
+    st.session_state["signed_in"] = who
+
+
+def signed_out() -> bool:
+    """Whether the person signed out in this tab; the cookies it showed when it was opened are then void."""
+    return bool(st.session_state.get("signed_out"))
+
+
+def set_signed_out(value: bool) -> None:  # noqa: FBT001 - a plain setter
+    """Remember that the person signed out in this tab."""
+    st.session_state["signed_out"] = value
+
+
+def exchange() -> Exchange:
+    """What the browser is to do with its session cookie."""
+    found: Exchange = st.session_state.get("exchange", Exchange())
+    return found
+
+
+def set_exchange(op: Literal["sign_in", "sign_out"], ticket: str = "") -> None:
+    """Let the browser fetch or hand back its session cookie."""
+    st.session_state["exchange"] = Exchange(op=op, nonce=secrets.token_hex(8), ticket=ticket)
+
+
+def submit_key(brief: Brief, *, now: datetime) -> str:
+    """The idempotency key of a click on Create: the same for the same wish within seconds, so a double click is one."""
+    last: tuple[Brief, datetime, str] | None = st.session_state.get("last_submit")
+    if last is not None and last[0] == brief and now - last[1] < SAME_CLICK:
+        return last[2]
+    key = f"page:{secrets.token_hex(16)}"
+    st.session_state["last_submit"] = (brief, now, key)
+    return key
+
+
+def reuse() -> Brief | None:
+    """The settings that a song page asked the create page to start from, once."""
+    found: Brief | None = st.session_state.pop("reuse", None)
+    return found
+
+
+def set_reuse(brief: Brief) -> None:
+    """Let the create page start from these settings."""
+    st.session_state["reuse"] = brief

@@ -1,0 +1,83 @@
+"""The parts of the account page."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from data.repositories import sessions
+from data.repositories.sessions import SignedIn
+from serving.api.services import Services
+from studio.errors import MelodeonError
+from studio.words.account import Account
+from studio.words.credit import Balance, Movement
+from studio.words.ids import SessionId
+from ui import auth, state
+
+
+class PasswordsDiffer(MelodeonError):
+    """The new password was typed in two different ways."""
+
+    code = "passwords_differ"
+
+    def __init__(self) -> None:
+        super().__init__("The two new passwords differ. Please type the same one twice.")
+
+
+def draw_password_form(services: Services, account: Account) -> None:
+    """Change the password; every other session ends."""
+    with st.form("change_password", clear_on_submit=True):
+        old = st.text_input("Present password", type="password", autocomplete="current-password")
+        new = st.text_input("New password", type="password", autocomplete="new-password")
+        again = st.text_input("New password again", type="password", autocomplete="new-password")
+        pressed = st.form_submit_button("Change password")
+    if pressed:
+        if new != again:
+            raise PasswordsDiffer
+        auth.change_password(services, account, old, new)
+        st.toast("Your password is changed; other devices are signed out.", icon=":material/check:")
+
+
+def _end_session(services: Services, account: Account, session_id: SessionId) -> None:
+    with services.database.transaction() as session:
+        sessions.revoke_one(session, account.id, session_id)
+
+
+def _end_all(services: Services, account: Account) -> None:
+    with services.database.transaction() as session:
+        sessions.revoke_all(session, account.id)
+    auth.forget()
+    state.set_exchange("sign_out")
+
+
+def draw_sessions(services: Services, account: Account, signed_in: Sequence[SignedIn]) -> None:
+    """The browsers that are signed in, each with a way to end it."""
+    here = state.signed_in()
+    for browser in signed_in:
+        current = here is not None and browser.id == here.session_id
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.text(f"{browser.user_agent[:60] or 'Unknown browser'}\nlast seen {browser.seen_at:%d %b %Y, %H:%M} UTC")
+            if current:
+                st.badge("This one", color="green")
+            else:
+                st.button(
+                    "End", key=f"end_{browser.id}", on_click=_end_session, args=(services, account, browser.id)
+                )
+    st.button(
+        "Sign out everywhere", icon=":material/logout:", key="everywhere", on_click=_end_all, args=(services, account)
+    )
+
+
+def draw_statement(balance: Balance, movements: Sequence[Movement]) -> None:
+    """The balance and the last movements."""
+    have, held = st.columns(2)
+    have.metric("Available", balance.available_credits)
+    held.metric("Held for songs under way", balance.held_credits)
+    st.dataframe(
+        [
+            {"When": line.at, "What": line.kind, "Credits": line.amount_credits, "Note": line.note}
+            for line in movements
+        ],
+        hide_index=True,
+        width="stretch",
+        alt="The last movements of your credits",
+    )

@@ -1,0 +1,165 @@
+"""The create form: obtains one Brief. Its numbers are drawn from the engine's own declaration."""
+
+import random
+from typing import Final
+
+import streamlit as st
+
+from billing.pricing import price_of
+from serving import catalogue
+from studio.words.brief import (
+    DESCRIPTION_MAX,
+    LYRICS_MAX,
+    TITLE_MAX,
+    Brief,
+    BriefKind,
+    BriefMode,
+    Controls,
+)
+from studio.words.credit import Balance
+from studio.words.engine_spec import ChoiceControl, EngineSpec, NumberControl
+from ui import state
+
+IDEAS: Final = (
+    "dreamy synthwave about driving home at midnight",
+    "a hopeful indie folk song about leaving the harbour at dawn",
+    "slow piano ballad about a letter that never arrived",
+    "warm lo-fi for a rainy Sunday, no vocals",
+    "joyful house track about dancing on the roof",
+    "smoky jazz about the last train of the night",
+)
+STYLES: Final = ("dream pop", "synthwave", "lo-fi", "house", "rock", "indie folk", "hip hop", "jazz", "ambient", "ballad")
+WHOLE_NUMBERS: Final = ("tempo_bpm", "steps", "seed")
+_ENGINE_CHOICE: Final = "Automatic"
+
+
+def draw_brief_form(balance: Balance, *, median_s: float | None) -> Brief | None:
+    """Draw the form; the Brief when Create was pressed, not yet fitted to its engine."""
+    start = _start_from_reuse()
+    mode = st.segmented_control(
+        "How", ["Simple", "Custom"], default="Simple", required=True, key="mode", label_visibility="collapsed",
+        width="stretch",
+    )  # fmt: skip
+    source = BriefMode.DESCRIPTION if mode == "Simple" else _draw_lyrics_source()
+    engine = _draw_engine_choice()
+    with st.form("brief", border=True):
+        texts = _draw_texts(source)
+        instrumental = st.toggle("Instrumental", key="instrumental", help="No voice and no lyrics.")
+        controls = _draw_controls(engine)
+        brief = Brief(
+            mode=source, instrumental=instrumental, engine=engine.name, controls=controls, **texts
+        )
+        pressed = _draw_submit(brief, balance, median_s=median_s)
+    if start is not None:
+        st.caption("Started from one of your songs. The same settings make the same song again.")
+    return brief if pressed else None
+
+
+def _start_from_reuse() -> Brief | None:
+    brief = state.reuse()
+    if brief is not None:
+        found = {
+            "mode": "Custom",
+            "lyrics_source": "My own lyrics",
+            "prompt": brief.prompt,
+            "lyrics": brief.lyrics,
+            "title": brief.title,
+            "instrumental": brief.instrumental,
+            "control_duration_s": brief.controls.duration_s,
+            "control_tempo_bpm": brief.controls.tempo_bpm,
+            "control_key": brief.controls.key,
+            "control_seed": brief.controls.seed,
+            "control_guidance_scale": brief.controls.guidance_scale,
+        }
+        st.session_state.update({name: value for name, value in found.items() if value is not None})
+    return brief
+
+
+def _draw_lyrics_source() -> BriefMode:
+    chosen = st.segmented_control(
+        "Lyrics", ["My own lyrics", "Describe the lyrics"], default="My own lyrics", required=True, key="lyrics_source",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    return BriefMode.LYRICS if chosen == "My own lyrics" else BriefMode.DESCRIBED_LYRICS
+
+
+def _draw_engine_choice() -> EngineSpec:
+    specs = [spec for spec in catalogue.engines() if BriefKind.SONG in spec.kinds]
+    if len(specs) == 1:
+        return specs[0]
+    labels = {spec.label: spec for spec in specs}
+    return labels[st.selectbox("Engine", list(labels), key="engine")]
+
+
+def _draw_texts(source: BriefMode) -> dict[str, str]:
+    if source is BriefMode.DESCRIPTION:
+        idea = random.Random(st.session_state.setdefault("idea", 0)).choice(IDEAS)  # noqa: S311 - a placeholder
+        description = st.text_area(
+            "Describe your song", key="description", height=120, max_chars=DESCRIPTION_MAX, placeholder=idea
+        )
+        return {"description": description or ""}
+    prompt = st.text_area(
+        "Style", key="prompt", height=80, max_chars=DESCRIPTION_MAX, placeholder="warm indie folk, female voice, 96 bpm"
+    )
+    texts = {"prompt": prompt or ""}
+    if source is BriefMode.LYRICS:
+        texts["lyrics"] = st.text_area(
+            "Lyrics", key="lyrics", height=220, max_chars=LYRICS_MAX, placeholder="[verse]\n…\n\n[chorus]\n…",
+            help="Mark the parts with [verse], [chorus], [bridge], [intro], [outro], [instrumental].",
+        ) or ""  # fmt: skip
+    else:
+        texts["described_lyrics"] = st.text_area(
+            "What should the lyrics tell?", key="described_lyrics", height=110, max_chars=DESCRIPTION_MAX,
+            placeholder="Two friends meet again after ten years and miss the last bus together.",
+        ) or ""  # fmt: skip
+    texts["title"] = st.text_input("Title (optional)", key="title", max_chars=TITLE_MAX) or ""
+    return texts
+
+
+def _draw_controls(engine: EngineSpec) -> Controls:
+    values: dict[str, float | str | None] = {}
+    duration = engine.control("duration_s")
+    if isinstance(duration, NumberControl):
+        values["duration_s"] = st.slider(
+            f"{duration.label} ({duration.unit})", int(duration.least), int(duration.most),
+            int(duration.default or duration.least), int(duration.step), key="control_duration_s",
+        )  # fmt: skip
+    with st.expander("Advanced", type="compact"):
+        for control in engine.controls:
+            if control.name != "duration_s":
+                values[control.name] = _draw_control(control)
+        values["seed"] = st.number_input(
+            "Seed", 0, 2**31 - 1, None, 1, key="control_seed", placeholder="random",
+            help="The same seed and settings make the same song again.",
+        )  # fmt: skip
+        if not engine.uses_guidance:
+            st.caption("This engine ignores guidance; its two takes differ by seed.")
+        if engine.note:
+            st.caption(engine.note)
+    return Controls(**values)  # type: ignore[arg-type]
+
+
+def _draw_control(control: NumberControl | ChoiceControl) -> float | str | None:
+    key = f"control_{control.name}"
+    if isinstance(control, ChoiceControl):
+        return st.selectbox(
+            control.label, control.choices, index=None, key=key, placeholder=_ENGINE_CHOICE, help=control.help or None
+        )
+    whole = control.name in WHOLE_NUMBERS
+    kind = int if whole else float
+    label = f"{control.label} ({control.unit})" if control.unit else control.label
+    return st.number_input(
+        label, kind(control.least), kind(control.most), None, kind(control.step), key=key,
+        placeholder=_ENGINE_CHOICE.lower(), help=control.help or None,
+    )  # fmt: skip
+
+
+def _draw_submit(brief: Brief, balance: Balance, *, median_s: float | None) -> bool:
+    price = price_of(brief)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.form_submit_button(
+            f"Create · {price} credits", type="primary", icon=":material/auto_awesome:", key="create"
+        )
+        about = f" · about {median_s:.0f} s" if median_s else ""
+        st.caption(f"Two takes · you have {balance.available_credits} credits{about}")
+    return pressed

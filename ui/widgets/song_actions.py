@@ -1,0 +1,124 @@
+"""What a person can do with a song: rename, publish, download, run again, delete, reuse."""
+
+from collections.abc import Callable
+from typing import Final
+
+import streamlit as st
+
+from data import access
+from data.repositories import songs
+from serving import jobs
+from serving.api.views import PREFIX
+from studio.words.account import Account
+from studio.words.brief import TITLE_MAX, Brief, BriefMode, Controls
+from studio.words.song import Song
+from ui import state
+from ui.widgets.map import CREATE
+from ui.widgets.problem import told
+from ui.wiring import services
+
+
+def act(item: str, song: Song, *, viewer: Account | None) -> None:
+    """Do one item of a song's menu for this person."""
+    if item == "download":
+        _download(song)
+        return
+    if viewer is None or not access.may_edit(viewer, song):
+        raise access.NotFound
+    ACTIONS[item](song, viewer)
+
+
+@st.dialog("Download", icon=":material/download:")
+def _download(song: Song) -> None:
+    st.markdown("The files carry their title, artist and the words “AI-generated”.")
+    for form, label in (("wav", "WAV, 24 bit"), ("mp3", "MP3, 192 kbit/s"), ("cover", "Cover, PNG")):
+        st.link_button(
+            label, f"{PREFIX}/songs/{song.id}/download?form={form}", icon=":material/download:", width="stretch"
+        )
+
+
+@st.dialog("Rename", icon=":material/edit:")
+def _rename(song: Song, viewer: Account) -> None:  # noqa: ARG001 - every action has the same shape
+    with st.form("rename", border=False):
+        title = st.text_input("Title", song.title, max_chars=TITLE_MAX)
+        pressed = st.form_submit_button("Save", type="primary")
+    if pressed:
+        with told():
+            with services().database.transaction() as session:
+                songs.rename(session, song.id, title)
+            st.rerun()
+
+
+@st.dialog("Delete this song?", icon=":material/delete:")
+def _delete(song: Song, viewer: Account) -> None:  # noqa: ARG001
+    st.markdown("It will be gone for everybody, with its files. This cannot be undone.")
+    if st.button("Delete for ever", type="primary", icon=":material/delete:"):
+        with told():
+            with services().database.transaction() as session:
+                songs.delete(session, song.id)
+            st.rerun()
+
+
+def _publish(song: Song, viewer: Account) -> None:  # noqa: ARG001
+    with services().database.transaction() as session:
+        songs.publish(session, song.id)
+    st.toast("Published: everybody can find it now.", icon=":material/public:")
+    st.rerun()
+
+
+def _unpublish(song: Song, viewer: Account) -> None:  # noqa: ARG001
+    with services().database.transaction() as session:
+        songs.unpublish(session, song.id)
+    st.toast("Private again.", icon=":material/lock:")
+    st.rerun()
+
+
+def _run_again(song: Song, viewer: Account) -> None:
+    with services().database.transaction() as session:
+        jobs.run_again(session, viewer, song.job_id, now=services().now())
+    st.toast("It is in the queue again.", icon=":material/refresh:")
+    st.rerun()
+
+
+def _cancel(song: Song, viewer: Account) -> None:
+    with services().database.transaction() as session:
+        jobs.cancel(session, viewer, song.job_id, now=services().now())
+    st.toast("Cancelled; the credits come back.", icon=":material/close:")
+    st.rerun()
+
+
+def _reuse(song: Song, viewer: Account) -> None:  # noqa: ARG001
+    state.set_reuse(brief_of(song))
+    st.switch_page(CREATE)
+
+
+def brief_of(song: Song) -> Brief:
+    """The wish that makes this very song again: its style, its lyrics, its numbers."""
+    controls = Controls(
+        duration_s=song.duration_s and round(song.duration_s),
+        tempo_bpm=song.tempo_bpm and round(song.tempo_bpm),
+        key=song.key,
+        seed=song.seed,
+        steps=song.steps,
+        guidance_scale=song.guidance_scale,
+    )
+    return Brief(
+        mode=BriefMode.LYRICS,
+        prompt=song.prompt,
+        lyrics=song.lyrics,
+        title=song.title,
+        instrumental=song.instrumental,
+        engine=song.engine,
+        controls=controls,
+    )
+
+
+ACTIONS: Final[dict[str, Callable[[Song, Account], None]]] = {
+    "rename": _rename,
+    "publish": _publish,
+    "unpublish": _unpublish,
+    "delete": _delete,
+    "run_again": _run_again,
+    "cancel": _cancel,
+    "reuse": _reuse,
+}

@@ -1,0 +1,111 @@
+"""Songs as cards: what the component shows of a song, and what its menu does."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import melodeon_ui
+import streamlit as st
+from melodeon_ui import MenuItem, SongCard
+
+from serving import catalogue
+from serving.api.views import song_urls
+from studio.words.account import Account
+from studio.words.job import JobState
+from studio.words.song import Song
+from ui.widgets.map import SONG
+from ui.widgets.song_actions import act
+
+STATUS_TEXT: Final = {
+    JobState.QUEUED: "In the queue",
+    JobState.PROCESSING: "Being made",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Cancelled",
+    JobState.NO_CREDITS: "Needs credits",
+}
+
+
+def engine_label(song: Song) -> str:
+    """The engine's name for people; the bare key when the engine has left this installation."""
+    try:
+        return catalogue.spec_of(song.engine).label
+    except catalogue.UnknownEngine:
+        return song.engine
+
+
+def as_playable(song: Song) -> melodeon_ui.Song:
+    """A finished song as the player wants it."""
+    urls = song_urls(song)
+    return {
+        "id": song.id,
+        "title": song.title or "Untitled",
+        "artist": song.artist,
+        "cover": urls.get("cover_512", ""),
+        "cover_small": urls.get("cover_128", ""),
+        "src": urls["stream"],
+        "peaks": urls.get("peaks", ""),
+        "duration_s": song.duration_s or 0.0,
+        "tags": list(song.tags[:3]),
+        "tempo_bpm": song.tempo_bpm,
+        "engine_label": engine_label(song),
+        "page": urls["page"],
+    }
+
+
+def as_card(song: Song, *, viewer: Account | None) -> SongCard:
+    """A song as a card, whatever state it is in."""
+    own = viewer is not None and viewer.id == song.account_id
+    badges = ["AI-generated"]
+    if own:
+        badges.insert(0, "Published" if song.published_at else "Private")
+    card: SongCard = {"id": song.id, "status": song.status.value, "badges": badges, "menu": menu(song, own=own)}
+    if song.status is JobState.PROCESSED:
+        card |= as_playable(song)
+    else:
+        card |= {"title": song.title or _working_title(song), "artist": song.artist, "page": f"/song?id={song.id}"}
+        card["status_text"] = song.reason or STATUS_TEXT.get(song.status, "")
+    return card
+
+
+def _working_title(song: Song) -> str:
+    text = song.description or song.described_lyrics or song.prompt or "Untitled"
+    return text if len(text) <= 60 else text[:59].rstrip() + "…"
+
+
+def menu(song: Song, *, own: bool) -> list[MenuItem]:
+    """What can be done with a song from its card."""
+    ready = song.status is JobState.PROCESSED
+    items: list[MenuItem] = []
+    if ready:
+        items += [
+            {"id": melodeon_ui.PLAY_NEXT, "label": "Play next", "icon": "playlist_play"},
+            {"id": melodeon_ui.ADD_TO_QUEUE, "label": "Add to queue", "icon": "queue_music"},
+            {"id": "download", "label": "Download", "icon": "download"},
+        ]
+    if own and ready:
+        publish: MenuItem = {"id": "publish", "label": "Publish", "icon": "public"}
+        unpublish: MenuItem = {"id": "unpublish", "label": "Make private", "icon": "lock"}
+        items.append(unpublish if song.published_at else publish)
+        items.append({"id": "reuse", "label": "Reuse settings", "icon": "tune"})
+    if own and song.status in (JobState.FAILED, JobState.CANCELLED, JobState.NO_CREDITS):
+        items.append({"id": "run_again", "label": "Run again", "icon": "refresh"})
+    if own and not song.status.ended:
+        items.append({"id": "cancel", "label": "Cancel", "icon": "close"})
+    if own:
+        items.append({"id": "rename", "label": "Rename", "icon": "edit"})
+    if own and song.status.ended:
+        items.append({"id": "delete", "label": "Delete", "icon": "delete", "danger": True})
+    return items
+
+
+def draw_songs(
+    songs: Sequence[Song], *, viewer: Account | None, key: str, layout: str = "grid", empty: str | None = None
+) -> None:
+    """Draw songs and do what was chosen on them."""
+    cards = [as_card(song, viewer=viewer) for song in songs]
+    events = melodeon_ui.song_cards(cards, key, layout, empty=empty)  # type: ignore[arg-type]
+    if events.open:
+        st.switch_page(SONG, query_params={"id": events.open})
+    if events.action:
+        chosen = next((song for song in songs if song.id == events.action.song), None)
+        if chosen is not None:
+            act(events.action.item, chosen, viewer=viewer)

@@ -1,0 +1,101 @@
+"""One song, drawn large: cover, heading, actions, sound with lyrics, details."""
+
+from urllib.parse import urlsplit
+
+import melodeon_ui
+import streamlit as st
+
+from data import access
+from serving.api.views import song_urls
+from studio.words.account import Account
+from studio.words.job import JobState
+from studio.words.song import Song
+from ui.widgets.song_actions import act
+from ui.widgets.song_cards import STATUS_TEXT, as_playable, engine_label, menu
+
+
+def draw_cover(song: Song) -> None:
+    """The cover, or a quiet place for it while there is none."""
+    path = song_urls(song).get("cover_512")
+    if path is None:
+        st.skeleton(220)
+        return
+    here = urlsplit(st.context.url or "")
+    st.image(f"{here.scheme}://{here.netloc}{path}", width="stretch", alt=f"Cover of {song.title}")
+
+
+def draw_heading(song: Song) -> None:
+    """Badges, title, artist."""
+    with st.container(horizontal=True, gap="small"):
+        st.badge("AI-generated", icon=":material/auto_awesome:", color="violet")
+        if song.status is not JobState.PROCESSED:
+            st.badge(STATUS_TEXT.get(song.status, song.status.value), color="orange")
+        for tag in song.tags[:4]:
+            st.badge(tag, color="gray")
+    # Titles are text, never Markdown: st.title would read formatting and links in them.
+    st.title(escape(song.title or "Untitled"), anchor=False)
+    plays = f" · {song.play_count:,} plays" if song.play_count else ""
+    st.markdown(f"**{escape(song.artist)}**{plays}")
+
+
+def escape(text: str) -> str:
+    """Text so that Markdown shows it as it is: every ASCII punctuation mark behind a backslash (CommonMark 2.4)."""
+    return "".join(f"\\{char}" if char.isascii() and not char.isalnum() and not char.isspace() else char for char in text)
+
+
+def draw_actions(song: Song, *, viewer: Account | None) -> None:
+    """The menu of the song as buttons."""
+    own = viewer is not None and viewer.id == song.account_id
+    player_items = {melodeon_ui.PLAY_NEXT, melodeon_ui.ADD_TO_QUEUE}
+    with st.container(horizontal=True):
+        for item in menu(song, own=own):
+            if item["id"] in player_items:
+                continue
+            icon = f":material/{item['icon']}:"
+            if st.button(item["label"], icon=icon, key=f"do_{item['id']}"):
+                act(item["id"], song, viewer=viewer)
+
+
+def draw_sound(song: Song) -> None:
+    """Waveform with its sections, and the lyrics in time; before that, how far the song is."""
+    if song.status is not JobState.PROCESSED:
+        st.info(song.reason or STATUS_TEXT.get(song.status, ""), icon=":material/hourglass_top:")
+        return
+    melodeon_ui.song_view(
+        as_playable(song),
+        [{"start_s": line.start_s, "end_s": line.end_s, "text": line.text} for line in song.lines],
+        [{"name": part.name, "start_s": part.start_s, "end_s": part.end_s} for part in song.sections],
+        song.lyrics,
+        key=f"view_{song.id}",
+    )
+
+
+def _rows(song: Song, *, viewer: Account | None) -> list[tuple[str, str]]:
+    rows = [
+        ("Engine", f"{engine_label(song)} {song.engine_version}".strip()),
+        ("Length", f"{song.duration_s:.0f} s" if song.duration_s else ""),
+        ("Tempo", f"{song.tempo_bpm:.0f} bpm" if song.tempo_bpm else ""),
+        ("Key", song.key or ""),
+        ("Loudness", f"{song.loudness_lufs:.1f} LUFS" if song.loudness_lufs is not None else ""),
+        ("True peak", f"{song.true_peak_dbtp:.1f} dBTP" if song.true_peak_dbtp is not None else ""),
+    ]
+    if access.may_edit(viewer, song):
+        rows += [
+            ("Seed", str(song.seed) if song.seed is not None else ""),
+            ("Guidance", f"{song.guidance_scale:g}" if song.guidance_scale is not None else ""),
+            ("Steps", str(song.steps) if song.steps else ""),
+        ]
+    return [(name, value) for name, value in rows if value]
+
+
+def draw_details(song: Song, *, viewer: Account | None) -> None:
+    """How the song was made."""
+    with st.container(border=True):
+        st.markdown("**How it was made**")
+        for name, value in _rows(song, viewer=viewer):
+            with st.container(horizontal=True, horizontal_alignment="distribute"):
+                st.caption(name)
+                st.text(value)
+        if access.may_edit(viewer, song) and song.prompt:
+            st.caption("Style")
+            st.text(song.prompt)
