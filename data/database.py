@@ -53,6 +53,7 @@ class Database:
     Args:
         url: ``postgresql://user:password@host:port/name``.
         pool_size: connections kept; as many again may be opened for a moment.
+        pool_timeout_s: how long to wait for a connection when all are in use.
         statement_timeout_s: a statement that runs longer is cancelled by the server.
         application_name: shown in ``pg_stat_activity``.
     """
@@ -62,6 +63,7 @@ class Database:
         url: str,
         *,
         pool_size: int = 10,
+        pool_timeout_s: float = 10.0,
         statement_timeout_s: float = 30.0,
         application_name: str = "melodeon",
     ) -> None:
@@ -71,7 +73,7 @@ class Database:
             self._url,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_timeout=10,
+            pool_timeout=pool_timeout_s,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
             connect_args={

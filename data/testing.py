@@ -1,10 +1,11 @@
 """A real Postgres for tests: one server a process, one fresh migrated database a test.
 
-A database is made from a migrated template in some 20 ms. The servers do not sync to disk: their data live no longer
+A database is made from a migrated template in some 50 ms. The servers do not sync to disk: their data live no longer
 than the tests. What a killed test run leaves behind is swept by the next one.
 """
 
 import itertools
+import os
 import secrets
 import shutil
 import socket
@@ -21,7 +22,15 @@ from data.embedded_postgres import EmbeddedPostgres, FolderInUse, end_orphan
 
 _PREFIX: Final = "melodeon-tests-"
 _TEMPLATE: Final = "template_of_tests"
-_FAST: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+_FAST: Final = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "256MB",
+    "max_connections": "200",
+}
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder in memory, where there is one
+_MEMORY_NEEDED_BYTES: Final = 4 * 1024**3
 _numbers = itertools.count(1)
 
 
@@ -35,8 +44,9 @@ def free_port() -> int:
 @contextmanager
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """A running server with a migrated template, in a folder of its own that is removed afterwards."""
-    _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    parent = _parent()
+    _sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     # Ours, and open for the unprivileged user that Postgres runs as when the tests run as root.
     folder.chmod(0o755)
     server = _server(folder, password=secrets.token_urlsafe(16))
@@ -80,9 +90,16 @@ def _execute(server: EmbeddedPostgres, sql: str) -> None:
         connection.execute(sql.encode())
 
 
-def _sweep() -> None:
+def _parent() -> Path:
+    """Memory if there is plenty, which halves the time of a database; else the folder for temporary files."""
+    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_NEEDED_BYTES and os.access(_MEMORY, os.W_OK):
+        return _MEMORY
+    return Path(tempfile.gettempdir())
+
+
+def _sweep(parent: Path) -> None:
     """End the servers of test processes that died and remove their folders."""
-    for folder in Path(tempfile.gettempdir()).glob(_PREFIX + "*"):
+    for folder in parent.glob(_PREFIX + "*"):
         if not (folder / "postgres" / "data").exists():
             continue
         with suppress(FolderInUse):

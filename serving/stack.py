@@ -228,7 +228,11 @@ class EnginesPart:
         return self._child.running()
 
     def ready(self) -> bool:
-        """Apply the Serve file once the head answers; ready when the gateway says that every application is."""
+        """Apply the Serve file once the head answers; ready when every application runs.
+
+        Raises:
+            ServeFileRefused, ApplicationFailed: waiting longer would not help.
+        """
         if not self._applied:
             self._applied = self._apply()
         return self._applied and self._applications_run()
@@ -271,6 +275,9 @@ class EnginesPart:
     def _applications_run(self) -> bool:
         answer = self._rest("GET")
         applications = (answer or {}).get("applications", {})
+        for name, application in applications.items():
+            if application["status"] == "DEPLOY_FAILED":
+                raise ApplicationFailed(name, application["message"])
         return bool(applications) and all(app["status"] == "RUNNING" for app in applications.values())
 
 
@@ -281,6 +288,16 @@ class ServeFileRefused(MelodeonError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"Ray refuses {path}: {why[:500]}")
+
+
+class ApplicationFailed(MelodeonError):
+    """An application of the Serve file cannot start."""
+
+    code = "application_failed"
+
+    def __init__(self, name: str, why: str) -> None:
+        last = why.strip().splitlines()[-1] if why.strip() else "no reason given"
+        super().__init__(f"The engine application “{name}” cannot start: {last} See var/log/engines.log.")
 
 
 def ray_folder(var: Path) -> Path:

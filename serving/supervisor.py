@@ -61,6 +61,7 @@ class _Watch:
     restart_at: float | None = None
     started_at: float = field(default_factory=time.monotonic)
     ready: bool = False
+    look_after: float = 0.0
 
 
 class Supervisor:
@@ -85,6 +86,7 @@ class Supervisor:
 
         Raises:
             PartNotReady: a part did not come up. What was started keeps running; call `stop`.
+            MelodeonError: a part said itself why it cannot.
         """
         for phase in self._phases:
             for part in phase:
@@ -108,10 +110,15 @@ class Supervisor:
         while not stopping.wait(LOOK_EVERY_S):
             for phase in self._phases:
                 for part in phase:
-                    self._look_at(part, now=time.monotonic())
+                    try:
+                        self._look_at(part, now=time.monotonic())
+                    except (MelodeonError, OSError) as error:
+                        self._give_up_for_now(part, error)
 
     def _look_at(self, part: Part, *, now: float) -> None:
         watch = self._watches[part.name]
+        if now < watch.look_after:
+            return
         if part.running():
             self._look_at_living(part, watch, now=now)
         elif watch.restart_at is None:
@@ -131,12 +138,16 @@ class Supervisor:
             watch.pause_s = FIRST_PAUSE_S
 
     def _restart(self, part: Part) -> None:
-        try:
-            part.stop()
-            part.start()
-        except (MelodeonError, OSError) as error:
-            self._say(f"{part.name} could not be started: {error}")
-            log.exception("part.restart_failed", process=part.name)
+        part.stop()
+        part.start()
+
+    def _give_up_for_now(self, part: Part, error: Exception) -> None:
+        """A part cannot be started or get ready: tell it, and look again after a pause."""
+        watch = self._watches[part.name]
+        self._say(f"{part.name} is in trouble: {error}")
+        log.error("part.in_trouble", process=part.name, exc_info=error)
+        watch.pause_s = min(LONGEST_PAUSE_S, watch.pause_s * 2)
+        watch.look_after = time.monotonic() + watch.pause_s
 
     def stop(self) -> None:
         """End every part, the last started first."""

@@ -1,6 +1,7 @@
 """The worker process: ``python -m serving.worker``. It takes Jobs and has them made, one a time for each account."""
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -60,7 +61,11 @@ class LaneRunner:
         until = time.monotonic() + self._settings.lane_budget_s
         claimed = None if self.stopping else await asyncio.to_thread(self._claim, account_id)
         while claimed is not None:
-            await self._work(claimed)
+            try:
+                await self._work(claimed)
+            except Exception as error:  # noqa: BLE001 - its lease ends and the sweep takes the Job up; others go on
+                # the type only: a database error's text quotes what people wrote
+                _log.error("work broke off", job_id=claimed.job_id, error=type(error).__name__)
             may_claim = not self.stopping and time.monotonic() < until
             claimed = await asyncio.to_thread(self._go_on, account_id, may_claim=may_claim)
 
@@ -211,6 +216,8 @@ def main() -> None:
     """Entry point of ``python -m serving.worker``."""
     settings = attach(read_settings())
     logs.configure(settings.logs, part="worker")
+    for chatty in ("httpx", "procrastinate"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     run(settings, load_or_create(settings.var))
 
 

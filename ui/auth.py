@@ -136,26 +136,30 @@ def check_sign_in(services: Services, name: str, password: str) -> Account:
 def start_session(services: Services, account: Account) -> None:
     """Sign this tab in and let the browser fetch its cookie with a one-time ticket."""
     with services.database.transaction() as session:
-        ticket = sessions.issue_ticket(session, account.id)
-    state.set_signed_in(state.SignedIn(account_id=account.id, session_id=ticket.session_id))
-    state.set_signed_out(False)
-    state.set_exchange("sign_in", ticket.secret)
+        begun = sessions.begin(session, account.id, days=services.settings.web.session_days)
+    state.set_signed_in(state.SignedIn(account_id=account.id, session_id=begun.session_id))
+    state.set_exchange("sign_in", begun.ticket)
 
 
 def current_account(services: Services) -> Account | None:
     """Who is signed in in this tab, looked up on every run, so that a session ended elsewhere ends here too."""
     who = state.signed_in()
-    with services.database.transaction() as session:
-        if who is not None:
+    if who is not None:
+        with services.database.transaction() as session:
             account = sessions.account_of_session(session, who.session_id)
-        elif state.signed_out():
-            account = None
-        else:
-            token = st.context.cookies.get(cookie_name(services))
-            account = sessions.account_of(session, token) if token else None
-    if who is not None and account is None:
-        forget()
-    return account
+        if account is None:
+            forget()
+        return account
+    # The cookies are those of the moment the tab connected: after signing out in it they are void.
+    token = None if state.signed_out() else st.context.cookies.get(cookie_name(services))
+    if not token:
+        return None
+    with services.database.transaction() as session:
+        found = sessions.of_token(session, token)
+    if found is None:
+        return None
+    state.set_signed_in(state.SignedIn(account_id=found[0].id, session_id=found[1]))
+    return found[0]
 
 
 def sign_out(services: Services) -> None:
@@ -171,7 +175,6 @@ def sign_out(services: Services) -> None:
 def forget() -> None:
     """Forget in this tab who was signed in."""
     state.set_signed_in(None)
-    state.set_signed_out(True)
     for key in LIBRARY_KEYS:
         st.session_state.pop(key, None)
 

@@ -42,13 +42,8 @@ def set_signed_in(who: SignedIn | None) -> None:
 
 
 def signed_out() -> bool:
-    """Whether the person signed out in this tab; the cookies it showed when it was opened are then void."""
-    return bool(st.session_state.get("signed_out"))
-
-
-def set_signed_out(value: bool) -> None:  # noqa: FBT001 - a plain setter
-    """Remember that the person signed out in this tab."""
-    st.session_state["signed_out"] = value
+    """Whether the person was signed out in this tab; the cookies it showed when it was opened are then void."""
+    return "signed_in" in st.session_state and st.session_state["signed_in"] is None
 
 
 def exchange() -> Exchange:

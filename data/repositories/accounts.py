@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from data.database import Session
 from data.ids import new_id
 from data.repositories.texts import keepable
-from data.tables import AccountRow, SessionRow, TicketRow
+from data.tables import AccountRow, SessionRow
 from studio.errors import MelodeonError
 from studio.words.account import Account, Role
 from studio.words.ids import AccountId, is_id
@@ -177,7 +177,6 @@ def set_password(session: Session, account_id: AccountId, password_hash: str) ->
         )
     )
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
-    session.execute(delete(TicketRow).where(TicketRow.account_id == account_id))
 
 
 def note_failed_sign_in(session: Session, account_id: AccountId) -> datetime | None:

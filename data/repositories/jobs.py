@@ -271,7 +271,7 @@ def save_result(session: Session, job_id: JobId, attempt: int, *, stage: Stage, 
 _END = text(
     "UPDATE job SET state = :state, lease_until = NULL, finished_at = statement_timestamp(), failures = :failures,"
     " reason = :reason, reason_code = :code,"
-    " objects_swept = (attempt = 0 OR (attempt = 1 AND :state = 'processed')) WHERE id = :job_id"
+    " objects_swept = (attempt = 0 OR (attempt = 1 AND :at_once)) WHERE id = :job_id"
 )
 _REQUEUE = text(
     "UPDATE job SET state = 'queued', lease_until = NULL, failures = :failures, reason = :reason, reason_code = :code,"
@@ -288,7 +288,7 @@ _RENEW = text(
 def end(session: Session, job_id: JobId, *, state: JobState, failures: int, reason: str, code: str) -> None:
     """The (locked) Job reaches its end. Where an attempt was lost, the clean-up looks for what it left behind."""
     values = {"job_id": job_id, "state": state.value, "failures": failures, "reason": reason, "code": code}
-    session.execute(_END, values)
+    session.execute(_END, {**values, "at_once": state is JobState.PROCESSED})
 
 
 def requeue(session: Session, job_id: JobId, *, failures: int, pause_s: float, reason: str, code: str) -> None:

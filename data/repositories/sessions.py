@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from data.database import Session
 from data.ids import new_id
@@ -26,12 +26,19 @@ _USER_AGENT_MAX: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A session that has begun, and the ticket by which the browser gets its cookie."""
+
+    session_id: SessionId
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
     """One browser that is signed in, as its owner sees it in the settings.
 
     Attributes:
         user_agent: what the browser calls itself; never trusted, at most 300 printable characters.
-        current: whether it is the browser that asks.
     """
 
     id: SessionId
@@ -39,63 +46,80 @@ class SignedIn:
     created_at: datetime
     seen_at: datetime
     expires_at: datetime
-    current: bool
 
 
-def issue_ticket(session: Session, account_id: AccountId) -> str:
-    """A ticket good for one session within 30 seconds, for a page that has just checked a password."""
-    session.execute(delete(TicketRow).where(TicketRow.account_id == account_id, TicketRow.expires_at < func.now()))
-    ticket = secrets.token_urlsafe(32)
-    session.execute(
-        insert(TicketRow).values(token_hash=_hash(ticket), account_id=account_id, expires_at=func.now() + TICKET_LIFE)
-    )
-    return ticket
+def begin(session: Session, account_id: AccountId, *, days: int) -> Begun:
+    """Start a session for a page that has just checked a password.
 
-
-def redeem_ticket(session: Session, ticket: str, *, user_agent: str, days: int) -> str | None:
-    """Turn a ticket into a session.
+    The page knows the session by its id at once; the browser gets the cookie by redeeming the ticket within 30
+    seconds. Until then no token opens the session from outside.
 
     Args:
         days: life of the session.
-
-    Returns:
-        The token for the cookie; None: the ticket is unknown, used or too old. Of several callers with one ticket,
-        one wins.
     """
-    account_id = session.execute(
-        delete(TicketRow)
-        .where(TicketRow.token_hash == _hash(ticket), TicketRow.expires_at > func.now())
-        .returning(TicketRow.account_id)
-    ).scalar_one_or_none()
-    if account_id is None:
-        return None
-    version = session.execute(
-        select(AccountRow.token_version).where(AccountRow.id == account_id, AccountRow.deleted_at.is_(None))
-    ).scalar_one_or_none()
-    if version is None:
-        return None
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id, SessionRow.expires_at < func.now()))
-    token = secrets.token_urlsafe(32)
+    session_id, ticket = SessionId(new_id("session")), secrets.token_urlsafe(32)
+    version = select(AccountRow.token_version).where(AccountRow.id == account_id).scalar_subquery()
     session.execute(
         insert(SessionRow).values(
-            id=new_id("session"),
-            token_hash=_hash(token),
+            id=session_id,
+            token_hash=secrets.token_bytes(32),
             account_id=account_id,
             token_version=version,
-            user_agent=_printable(user_agent),
             expires_at=func.now() + timedelta(days=days),
         )
+    )
+    session.execute(
+        insert(TicketRow).values(token_hash=_hash(ticket), session_id=session_id, expires_at=func.now() + TICKET_LIFE)
+    )
+    return Begun(session_id=session_id, ticket=ticket)
+
+
+def redeem_ticket(session: Session, ticket: str, *, user_agent: str) -> str | None:
+    """Turn a ticket into the token for the cookie.
+
+    Returns:
+        The token; None: the ticket is unknown, used or too old. Of several callers with one ticket, one wins.
+    """
+    session_id = session.execute(
+        delete(TicketRow)
+        .where(TicketRow.token_hash == _hash(ticket), TicketRow.expires_at > func.now())
+        .returning(TicketRow.session_id)
+    ).scalar_one_or_none()
+    if session_id is None or _account_where(session, SessionRow.id == session_id) is None:
+        return None
+    token = secrets.token_urlsafe(32)
+    session.execute(
+        update(SessionRow)
+        .where(SessionRow.id == session_id)
+        .values(token_hash=_hash(token), user_agent=_printable(user_agent))
     )
     return token
 
 
 def account_of(session: Session, token: str) -> Account | None:
-    """Whose session this is; None: nobody's (any more). Notes that it was seen, at most once a minute."""
+    """Whose session this token opens; None: nobody's (any more). Notes that it was seen, at most once a minute."""
+    found = _account_where(session, SessionRow.token_hash == _hash(token))
+    return found[0] if found else None
+
+
+def of_token(session: Session, token: str) -> tuple[Account, SessionId] | None:
+    """Whose session this token opens, and which; None: nobody's (any more)."""
+    return _account_where(session, SessionRow.token_hash == _hash(token))
+
+
+def account_of_session(session: Session, session_id: SessionId) -> Account | None:
+    """Whose session this is, for a page that began or found it itself; None: it has ended."""
+    found = _account_where(session, SessionRow.id == session_id)
+    return found[0] if found else None
+
+
+def _account_where(session: Session, condition: ColumnElement[bool]) -> tuple[Account, SessionId] | None:
     found = session.execute(
         select(SessionRow.id, SessionRow.account_id, SessionRow.seen_at < func.now() - _SEEN_EVERY)
         .join(AccountRow, AccountRow.id == SessionRow.account_id)
         .where(
-            SessionRow.token_hash == _hash(token),
+            condition,
             SessionRow.expires_at > func.now(),
             SessionRow.token_version == AccountRow.token_version,
             AccountRow.deleted_at.is_(None),
@@ -106,7 +130,8 @@ def account_of(session: Session, token: str) -> Account | None:
     session_id, account_id, long_unseen = found
     if long_unseen:
         session.execute(update(SessionRow).where(SessionRow.id == session_id).values(seen_at=func.now()))
-    return accounts.by_id(session, account_id)
+    account = accounts.by_id(session, account_id)
+    return (account, SessionId(session_id)) if account else None
 
 
 def revoke(session: Session, token: str) -> None:
@@ -120,22 +145,20 @@ def revoke_one(session: Session, account_id: AccountId, session_id: SessionId) -
 
 
 def revoke_all(session: Session, account_id: AccountId) -> None:
-    """Sign the account out everywhere; tickets not yet redeemed are void too."""
+    """Sign the account out everywhere; tickets go with their sessions."""
     session.execute(
         update(AccountRow).where(AccountRow.id == account_id).values(token_version=AccountRow.token_version + 1)
     )
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
-    session.execute(delete(TicketRow).where(TicketRow.account_id == account_id))
 
 
-def list_of(session: Session, account_id: AccountId, *, token: str = "") -> tuple[SignedIn, ...]:
-    """The account's sessions, the last seen first; ``token`` tells which one is asking."""
+def list_of(session: Session, account_id: AccountId) -> tuple[SignedIn, ...]:
+    """The account's sessions, the last seen first."""
     rows = session.execute(
         select(SessionRow)
         .where(SessionRow.account_id == account_id, SessionRow.expires_at > func.now())
         .order_by(SessionRow.seen_at.desc(), SessionRow.id.desc())
     ).scalars()
-    asking = _hash(token)
     return tuple(
         SignedIn(
             id=SessionId(row.id),
@@ -143,7 +166,6 @@ def list_of(session: Session, account_id: AccountId, *, token: str = "") -> tupl
             created_at=row.created_at,
             seen_at=row.seen_at,
             expires_at=row.expires_at,
-            current=row.token_hash == asking,
         )
         for row in rows
     )

@@ -47,10 +47,10 @@ class SessionRow(Base):
 
 
 class TicketRow(Base):
-    """A one-time ticket of a page that has just checked a password; the browser redeems it for a session."""
+    """A one-time ticket for a session that a page has just started; the browser redeems it for the cookie."""
 
     __tablename__ = "ticket"
 
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    account_id: Mapped[Id] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[Id] = mapped_column(ForeignKey("session.id", ondelete="CASCADE"), index=True)
     expires_at: Mapped[Moment]

@@ -29,7 +29,7 @@ def _ticket_for(services: Services, name: str, password: str) -> str:
         known = accounts.credentials(session, name)
         if not verify_password(known.password_hash if known else None, password) or known is None:
             raise WrongPassword
-        return sessions.issue_ticket(session, known.account_id)
+        return sessions.begin(session, known.account_id, days=services.settings.web.session_days).ticket
 
 
 @router.post("/session", status_code=204)
@@ -40,8 +40,7 @@ def sign_in(body: SignIn, request: Request, services: TheServices) -> Response:
         token = sessions.redeem_ticket(
             session,
             ticket,
-            user_agent=request.headers.get("user-agent", "")[:300],
-            days=services.settings.web.session_days,
+            user_agent=request.headers.get("user-agent", ""),
         )
     if token is None:
         raise WrongPassword

@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 SIGN_OF_LIFE_S: Final = 5.0
 TELL_EVERY_S: Final = 0.2
-STUCK_AFTER_S: Final = 300.0
 ENGINE_SHARE: Final = 0.8
 """Share of a call's progress that belongs to the engine; the rest is mastering, encoding and storing."""
 
@@ -53,11 +52,13 @@ class EngineHost:
     Args:
         engine: unloaded; `load` makes it ready.
         finisher: turns raw takes into stored ones.
+        stuck_after_s: silence of a working engine after which the replica counts as unhealthy.
     """
 
-    def __init__(self, engine: Engine, finisher: Finisher) -> None:
+    def __init__(self, engine: Engine, finisher: Finisher, *, stuck_after_s: float = 300.0) -> None:
         self._engine = engine
         self._finisher = finisher
+        self._stuck_after_s = stuck_after_s
         self._turn = asyncio.Semaphore(1)
         self._computing: _Call | None = None
         self._works: set[asyncio.Task[None]] = set()
@@ -73,7 +74,7 @@ class EngineHost:
 
     def check_health(self) -> None:
         """Raise `EngineStuck` when the engine has the turn and has shown no sign of life for a long time."""
-        if self._computing is not None and self._computing.silent_s > STUCK_AFTER_S:
+        if self._computing is not None and self._computing.silent_s > self._stuck_after_s:
             raise EngineStuck(self._engine.spec.name, self._computing.silent_s)
 
     async def make(self, request: MakeRequest) -> AsyncGenerator[Event, None]:

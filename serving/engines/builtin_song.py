@@ -2,18 +2,18 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
-from studio.music.compose import compose, lines_left_out, sections_in_seconds, timed_lines
-
 from serving.catalogue import spec_of
+from serving.engines.length import length_s
+from studio.music.compose import compose, lines_left_out, sections_in_seconds, timed_lines
 from studio.music.render import render, warm_up
 from studio.music.score import Score
 from studio.text.reading import read_style
 from studio.text.style import Style
 from studio.words.brief import Brief
-from studio.words.engine_spec import EngineSpec, NumberControl
+from studio.words.engine_spec import EngineSpec
 from studio.words.take import Cancelled, OnProgress, Progress, Sound, Take
 
 SIDE_BY_SIDE: Final = 2
@@ -43,13 +43,16 @@ class BuiltinSong:
         together = _Together(on_progress, brief.takes)
         with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="take") as pool:
             futures = [pool.submit(self._take, brief, index, together) for index in range(brief.takes)]
-            return tuple(future.result() for future in futures)
+            wait(futures)
+        if together.error is not None:
+            raise together.error
+        return tuple(future.result() for future in futures)
 
     def _take(self, brief: Brief, index: int, together: "_Together") -> Take:
         try:
             return self._render(brief, index, together)
-        except BaseException:
-            together.stop()
+        except BaseException as error:
+            together.stop(error)
             raise
 
     def _render(self, brief: Brief, index: int, together: "_Together") -> Take:
@@ -81,47 +84,40 @@ class BuiltinSong:
             lyrics="" if brief.instrumental else brief.lyrics,
             tempo_bpm=controls.tempo_bpm,
             key=controls.key,
-            duration_s=controls.duration_s or self._length_s(style),
+            duration_s=length_s(brief, style, self.spec),
             seed=brief.take_seed(index),
             guidance=brief.take_guidance(index),
             instrumental=brief.instrumental or style.instrumental,
         )
 
-    def _length_s(self, style: Style) -> float:
-        """The length the style names, as far as the control allows it; else the control's default."""
-        control = self.spec.control("duration_s")
-        if not isinstance(control, NumberControl) or control.default is None:
-            raise TypeError("The built-in composer's length must be a number with a default; see engines.toml.")
-        wanted = control.default if style.duration_s is None else style.duration_s
-        return min(max(wanted, control.least), control.most)
-
 
 class _Together:
-    """One progress of several takes under way. When one must stop, all do."""
+    """One progress of several takes under way. When one stops, all do; ``error`` says why the first did."""
 
     def __init__(self, on_progress: OnProgress, takes: int) -> None:
         self._on_progress = on_progress
         self._fractions = [0.0] * takes
-        self._stopped = False
+        self.error: BaseException | None = None
         self._lock = threading.Lock()
 
     def tell(self, index: int, progress: Progress) -> None:
         """Take ``index`` is so far. From its own thread."""
         with self._lock:
-            if self._stopped:
+            if self.error is not None:
                 raise Cancelled
             self._fractions[index] = max(self._fractions[index], progress.fraction)
-            told = Progress(fraction=sum(self._fractions) / len(self._fractions), message=progress.message)
+            fraction = sum(self._fractions) / len(self._fractions)
             try:
-                self._on_progress(told)
-            except BaseException:
-                self._stopped = True
+                self._on_progress(Progress(fraction=fraction, message=progress.message.capitalize()))
+            except BaseException as error:
+                # before the lock is let go, so that nobody is told anything after having said stop
+                self.error = error
                 raise
 
-    def stop(self) -> None:
-        """A take failed: the others need not go on."""
+    def stop(self, error: BaseException) -> None:
+        """A take ended with this error: the others need not go on."""
         with self._lock:
-            self._stopped = True
+            self.error = self.error or error
 
 
 def _settings(brief: Brief, index: int, style: Style, score: Score) -> dict[str, object]:

@@ -142,7 +142,7 @@ def _chords(sketch: Sketch) -> tuple[Chord, ...]:
             start_beats=slot.start_beats * factor,
             length_beats=slot.length_beats * factor,
             symbol=slot.harmony.symbol,
-            pitches=slot.pitches,
+            pitches=(36 + slot.harmony.bass, *slot.pitches),
         )
         for slot in sketch.chords.slots
     )
@@ -170,7 +170,7 @@ def timed_lines(score: Score) -> tuple[TimedLine, ...]:
     """When each sung line starts and ends, in seconds: from its first syllable to the end of its last."""
     vocal = score.of_part(Part.VOCAL)
     starts = [at for at, note in enumerate(vocal) if note.syllable is not None and note.syllable.starts_line]
-    ends = [*starts[1:], len(vocal)]
+    ends = [*starts[1:], len(vocal)] if starts else []
     return tuple(
         TimedLine(
             start_s=score.seconds(vocal[first].start_beats),

@@ -24,12 +24,12 @@ DIPHTHONGS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class Sonorant(NamedTuple):
-    """A voiced consonant that is all resonance: its formants, loudness 0-1, length, and whether the nose is open."""
+    """A voiced consonant that is all resonance: its formants, loudness 0-1, length, and the formants' widths."""
 
     formants: Formants
     level: float
     length_s: float
-    nasal: bool
+    widths_hz: Formants
 
 
 class Fricative(NamedTuple):
@@ -55,11 +55,14 @@ class Stop(NamedTuple):
     hiss: float = 0.0
 
 
+_CLEAR: Final[Formants] = (80, 90, 130)
+_NASAL: Final[Formants] = (60, 300, 300)
+
 SONORANTS: Final[Mapping[str, Sonorant]] = {
-    "L": Sonorant((360, 1_100, 2_900), 0.7, 0.10, False), "R": Sonorant((400, 1_300, 1_750), 0.7, 0.10, False),
-    "W": Sonorant((330, 750, 2_500), 0.7, 0.10, False), "Y": Sonorant((290, 2_700, 3_300), 0.7, 0.09, False),
-    "M": Sonorant((280, 1_100, 2_500), 0.45, 0.11, True), "N": Sonorant((280, 1_700, 2_600), 0.45, 0.10, True),
-    "NG": Sonorant((280, 2_300, 2_800), 0.45, 0.10, True),
+    "L": Sonorant((360, 1_100, 2_900), 0.7, 0.10, _CLEAR), "R": Sonorant((400, 1_300, 1_750), 0.7, 0.10, _CLEAR),
+    "W": Sonorant((330, 750, 2_500), 0.7, 0.10, _CLEAR), "Y": Sonorant((290, 2_700, 3_300), 0.7, 0.09, _CLEAR),
+    "M": Sonorant((280, 1_100, 2_500), 0.45, 0.11, _NASAL), "N": Sonorant((280, 1_700, 2_600), 0.45, 0.10, _NASAL),
+    "NG": Sonorant((280, 2_300, 2_800), 0.45, 0.10, _NASAL),
 }  # fmt: skip
 FRICATIVES: Final[Mapping[str, Fricative]] = {
     "S": Fricative(7_200, 2_600, 0.20, 0.15, 0.0), "Z": Fricative(7_200, 2_600, 0.11, 0.12, 0.3),

@@ -38,7 +38,7 @@ class Kit:
     snare_wires: float
     brushed: bool = False
     hat_decay_s: float = 0.16
-    top_hz: float = 16_000.0
+    top_hz: float = 13_500.0
 
 
 KITS: Final[Mapping[str, Kit]] = {
@@ -89,8 +89,7 @@ def hit(kit: Kit, key: int, velocity: float, rng: np.random.Generator) -> Sample
         raise UnknownDrum(key)
     make, pan = _HITS[key]
     wave = make(kit, velocity, rng)
-    if kit.top_hz < 16_000.0:
-        wave = _filter(wave, "lowpass", kit.top_hz)
+    wave = _filter(wave, "lowpass", kit.top_hz)
     wave *= velocity**1.2
     wave[-240:] *= np.linspace(1, 0, min(240, len(wave)))
     angle = (pan + 1) * np.pi / 4

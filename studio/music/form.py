@@ -77,7 +77,8 @@ class Budget:
     @property
     def opening(self) -> int:
         """Bars of an ordinary introduction, and of what leads to the final chord."""
-        return 0 if self.duration_s < 20 else self.nearest(min(10.0, 0.08 * self.duration_s))
+        bars = self.nearest(min(10.0, 0.08 * self.duration_s))
+        return bars if bars * self.bar_s <= 0.14 * self.duration_s else 0
 
     def bars_of_line(self, syllables: int) -> int:
         """Bars that a line of so many syllables takes, its breath included."""
@@ -148,9 +149,9 @@ def bar_budget(duration_s: float, tempo_bpm: float) -> Budget:
 def plan_sections(duration_s: float, tempo_bpm: float, *, instrumental: bool) -> tuple[tuple[str, int], ...]:
     """The form that fills ``duration_s``, for the writer of the lyrics: (section name, number of lines).
 
-    Names are "intro", "verse", "pre-chorus", "chorus", "bridge", "solo", "break", "outro"; a section with 0 lines is played
-    without words. Lines are meant to have about eight syllables. A sung song has at least one line and ends with a
-    chorus before its outro.
+    Names are "intro", "verse", "pre-chorus", "chorus", "bridge", "solo", "break", "outro"; a section with 0 lines
+    is played without words. Lines are meant to have about eight syllables. A sung song has at least one line and ends
+    with a chorus before its outro.
 
     >>> plan_sections(60.0, 100.0, instrumental=False)
     (('intro', 0), ('verse', 4), ('pre-chorus', 2), ('chorus', 4), ('outro', 0))
@@ -175,10 +176,14 @@ def _sung_plan(lines: int) -> list[tuple[str, int]]:
     templates = [
         [verse, chorus],
         [verse, lift, chorus],
+        [verse, chorus, chorus],
         [verse, chorus, ("bridge", 2), chorus],
         [verse, chorus, verse, chorus],
+        [verse, lift, chorus, verse, chorus],
         [verse, lift, chorus, verse, lift, chorus],
+        [verse, chorus, verse, chorus, ("bridge", 2), chorus],
         [verse, chorus, verse, chorus, bridge, chorus],
+        [verse, lift, chorus, verse, chorus, bridge, chorus],
         [verse, lift, chorus, verse, lift, chorus, bridge, chorus],
         [verse, lift, chorus, verse, lift, chorus, *solo, bridge, chorus, chorus],
     ]
@@ -204,8 +209,9 @@ def plan_form(style: Style, lyrics: str, budget: Budget) -> tuple[Passage, ...]:
     """
     stanzas = read_stanzas(lyrics)
     sung = [_sung_block(stanza, budget) for stanza in stanzas if stanza.lines or stanza.name not in _FRAME]
-    with_words = any(block.lines for block in sung)
-    blocks = _filled(_fitted(sung, budget.body), budget) if with_words else _played(budget)
+    fitting = _fitted(sung, budget.body)
+    with_words = any(block.lines for block in fitting)
+    blocks = _filled(fitting, budget) if with_words else _played(budget)
     return _placed(blocks, style, budget)
 
 
@@ -220,23 +226,23 @@ def _fitted(blocks: list[_Block], room: int) -> list[_Block]:
     if sum(block.bars for block in blocks) <= room:
         return blocks
     best: tuple[float, list[_Block]] = (-1.0, [])
-    used = 0
     for at, block in enumerate(blocks):
-        later = next((b for b in blocks[at + 1 :] if b.name == "chorus" and b.lines), None)
-        for count in range(len(block.lines) + 1):
-            part = _first_lines(block, count)
-            for ending in ([later] if later else []), []:
-                kept = [*blocks[:at], *([part] if part.lines else []), *ending]
-                bars = sum(b.bars for b in kept)
-                lines = sum(len(b.lines) for b in kept)
-                whole_chorus = bool(kept) and (kept[-1] is later or kept[-1] == block) and kept[-1].name == "chorus"
-                score = lines + 3.0 * whole_chorus - (1.0 if part.lines and len(part.lines) % 2 else 0.0)
-                if bars <= room and score > best[0]:
-                    best = (score, kept)
-        used += block.bars
-        if used > room:
+        before = blocks[:at]
+        if sum(b.bars for b in before) > room:
             break
-    return [block for block in best[1] if block.bars]
+        chorus = next((b for b in blocks[at + 1 :] if b.name == "chorus" and b.lines), None)
+        for count in range(len(block.lines) + 1):
+            part = [_first_lines(block, count)] if count else []
+            whole = [*before, *part]
+            options = [(whole, count == len(block.lines) and block.name == "chorus")]
+            if chorus is not None:
+                options.append(([*whole, chorus], True))
+            for kept, ends_well in options:
+                lines = sum(len(b.lines) for b in kept)
+                score = lines + 3.0 * ends_well - (count % 2)
+                if score > best[0] and sum(b.bars for b in kept) <= room:
+                    best = (score, kept)
+    return best[1]
 
 
 def _first_lines(block: _Block, count: int) -> _Block:

@@ -102,7 +102,7 @@ def plan_harmony(
     for at, passage in enumerate(passages):
         following = passages[at + 1] if at + 1 < len(passages) else None
         numerals += _bars_of(passage, following, plans, key, rng)
-    _resolve(numerals, passages, budget, key)
+    _resolve(numerals, passages, budget, key, genre)
     return ChordTrack(_voiced(numerals, key, genre))
 
 
@@ -165,9 +165,10 @@ def _dominant(last: str, key: Key, rng: random.Random) -> str:
     return rng.choice(("V", "Vsus4,V", "V", last))
 
 
-def _resolve(numerals: list[str], passages: Sequence[Passage], budget: Budget, key: Key) -> None:
+def _resolve(numerals: list[str], passages: Sequence[Passage], budget: Budget, key: Key, genre: str) -> None:
     """The final chord is the tonic, reached by a cadence; the last sung section also comes home in its last bar."""
-    home = "i" if key.minor else "I"
+    # "im" is a plain minor triad; both keep the tonic free of the seventh that a genre may add to its chords.
+    home = "im" if key.minor else "I" if COLOUR.get(genre, "triad") == "triad" else "Iadd9"
     numerals[-budget.tail :] = [home] * budget.tail
     if len(numerals) > budget.tail + 3:
         numerals[-budget.tail - 1] = "VII" if key.minor and "V" not in numerals else "V"
@@ -178,14 +179,12 @@ def _resolve(numerals: list[str], passages: Sequence[Passage], budget: Budget, k
         numerals[sung[-1].lines[-1].start_bar + sung[-1].lines[-1].bars - 1] = home
 
 
-def _dressed(numeral: str, key: Key, genre: str, at: int, *, last: bool) -> str:
+def _dressed(numeral: str, key: Key, genre: str, at: int) -> str:
     """The numeral in the genre's colour; every second or third bar of a plain genre stays plain."""
     mode = "minor" if key.minor else "major"
     colour = COLOUR.get(genre, "triad")
     if colour == "triad":
         return numeral
-    if last:
-        return {"I": "Iadd9", "i": "iadd9"}.get(numeral, numeral)
     if colour == "added":
         return ADDED[mode].get(numeral, numeral) if at % 4 in (1, 2) and numeral != "V" else numeral
     ninth = NINTHS[mode].get(numeral) if at % 4 in (0, 3) else None
@@ -198,7 +197,7 @@ def _voiced(numerals: Sequence[str], key: Key, genre: str) -> list[Slot]:
     for bar, text in enumerate(numerals):
         parts = text.split(",")
         for at, numeral in enumerate(parts):
-            chord = harmony(key, _dressed(numeral, key, genre, bar, last=bar >= len(numerals) - 1))
+            chord = harmony(key, _dressed(numeral, key, genre, bar))
             previous = _voicing(chord, previous)
             length = 4.0 / len(parts)
             slots.append(

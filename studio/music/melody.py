@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -22,9 +23,13 @@ HELD_S: Final = 0.3
 
 _HEIGHT: Final = {"verse": 0.38, "pre-chorus": 0.52, "chorus": 0.64, "bridge": 0.5, "solo": 0.6}
 _ROLE: Final = {"instrumental": "verse", "break": "bridge", "intro": "chorus", "outro": "chorus"}
-_STEPS: Final = ((0, 2.0), (1, 3.4), (-1, 3.4), (2, 1.5), (-2, 1.5), (3, 0.5), (-3, 0.35))
+_STEPS: Final = ((0, 1.2), (1, 3.4), (-1, 3.4), (2, 1.5), (-2, 1.5), (3, 0.5), (-3, 0.35))
 _MOTIF_NOTES: Final = 16
 _LEAD_BARS: Final = 2
+_LEAPS: Final = (0.35, 0.0, 0.0, 0.25, 0.25, 0.8, 1.6, 1.6, 8.0)
+"""Cost of a move by its size in semitones."""
+_SYNCOPATION: Final = {"pop": 0.9, "rnb": 1.0, "hiphop": 1.0, "house": 0.9, "synthwave": 0.7, "jazz": 1.0, "lofi": 0.8}
+"""How far a section's own rhythm may pull syllables off the beat; 0.4 in genres that are not named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +63,13 @@ class _Phrase:
 def draw_motifs(seed: int, genre: str) -> dict[str, Motif]:
     """One motif for each kind of section. They depend on seed and genre only, so new words keep the tune."""
     rng = generator("melody", seed, genre)
+    pull = _SYNCOPATION.get(genre, 0.4)
     motifs: dict[str, Motif] = {}
     for role in ("verse", "pre-chorus", "chorus", "bridge", "solo"):
         motifs[role] = Motif(
             steps=_draw_steps(rng, rising=role in {"pre-chorus", "bridge"}, calm=role == "verse"),
             answer=_draw_steps(rng, rising=True, calm=False),
-            taste=tuple(rng.uniform(-0.45, 0.45) for _ in range(16)),
+            taste=tuple(rng.uniform(-pull, pull) for _ in range(16)),
         )
     return motifs
 
@@ -74,8 +80,8 @@ def _draw_steps(rng: random.Random, *, rising: bool, calm: bool) -> tuple[int, .
     cell = [rng.choices([s for s, _ in _STEPS], [w for _, w in _STEPS])[0] for _ in range(size)]
     if calm:
         cell = [max(-2, min(2, step)) for step in cell]
-    if not any(cell):
-        cell[0] = 1
+    if sum(step != 0 for step in cell) < 2:
+        cell[:2] = [1, -2]
     if rising and sum(cell) < 0:
         cell = [-step for step in cell]
     turned = [-step for step in cell]
@@ -182,55 +188,76 @@ def _note_lengths(onsets: Sequence[float], length_beats: float, beat_s: float, n
 
 def _best_pitches(phrase: _Phrase, chords: ChordTrack, beat_s: float) -> list[int]:
     """The cheapest path through the allowed pitches (Viterbi, 1967)."""
-    previous: dict[int, tuple[float, list[int]]] = {}
+    costs: dict[int, float] = {}
+    trails: list[dict[int, int]] = []
     for n, onset in enumerate(phrase.onsets):
-        slots = chords.within(onset, onset + phrase.lengths[n])
-        scale = slots[0].harmony.scale
-        ladder = pitches_of(scale, phrase.low, phrase.high)
-        final = n == len(phrase.onsets) - 1
-        current: dict[int, tuple[float, list[int]]] = {}
-        for pitch in ladder:
-            own = _pitch_cost(pitch, n, phrase, slots, beat_s, final=final)
-            if not previous:
-                current[pitch] = (own, [pitch])
-                continue
-            wanted = phrase.steps[(n - 1) % len(phrase.steps)]
-            cost, path = min(
-                (earlier + _move_cost(came, pitch, wanted, ladder), trail)
-                for came, (earlier, trail) in previous.items()
+        slots = _heard_against(chords, onset, phrase.lengths[n])
+        ladder = pitches_of(slots[0].harmony.scale, phrase.low, phrase.high)
+        own = _pitch_costs(ladder, n, phrase, slots, beat_s)
+        if not costs:
+            costs = own
+            continue
+        wanted = phrase.steps[(n - 1) % len(phrase.steps)]
+        places = {came: bisect_left(ladder, came) for came in costs}
+        current: dict[int, float] = {}
+        trail: dict[int, int] = {}
+        for place, pitch in enumerate(ladder):
+            cost, trail[pitch] = min(
+                (earlier + _move_cost(pitch - came, place - places[came] - wanted), came)
+                for came, earlier in costs.items()
             )
-            current[pitch] = (cost + own, [*path, pitch])
-        previous = current
-    return min(previous.values())[1]
+            current[pitch] = cost + own[pitch]
+        costs = current
+        trails.append(trail)
+    path = [min(costs, key=costs.__getitem__)]
+    for trail in reversed(trails):
+        path.append(trail[path[-1]])
+    path.reverse()
+    return path
 
 
-def _move_cost(came: int, pitch: int, wanted: int, ladder: Sequence[int]) -> float:
-    """Cost of a step: by its size, and by how far it is from the motif's."""
-    size = abs(pitch - came)
-    steps = sum(1 for p in ladder if min(came, pitch) < p <= max(came, pitch)) * (1 if pitch > came else -1)
-    leap = 0.0 if size <= 2 else 0.25 if size <= 4 else 0.8 if size <= 5 else 1.6 if size <= 7 else 8.0
-    return leap + 0.85 * min(4, abs(steps - wanted)) + (0.3 if size == 0 else 0.0)
+def _heard_against(chords: ChordTrack, onset: float, length: float) -> tuple[Slot, ...]:
+    """The chords a note sounds with. One that comes an eighth early and stays belongs to the chord it anticipates."""
+    slots = chords.within(onset, onset + length)
+    early = slots[0].end_beats - onset
+    return slots[1:] if len(slots) > 1 and early <= 0.5 and length >= 1.0 else slots
 
 
-def _pitch_cost(pitch: int, n: int, phrase: _Phrase, slots: Sequence[Slot], beat_s: float, *, final: bool) -> float:
-    """Cost of a pitch at its place: against the chords it is heard with, the range and the end of the line."""
+def _move_cost(semitones: int, off_motif: int) -> float:
+    """Cost of a move: by its size, and by how many steps of the scale it is from the motif's."""
+    return _LEAPS[min(abs(semitones), len(_LEAPS) - 1)] + 1.1 * min(4, abs(off_motif))
+
+
+def _pitch_costs(
+    ladder: Sequence[int], n: int, phrase: _Phrase, slots: Sequence[Slot], beat_s: float
+) -> dict[int, float]:
+    """Cost of each pitch at its place: against the chords it is heard with, the centre and the end of the line."""
     onset, length = phrase.onsets[n], phrase.lengths[n]
     held = length * beat_s >= 0.9 * HELD_S
     strong = onset % 2 == 0
-    cost = 0.09 * abs(pitch - phrase.centre)
-    for at, slot in enumerate(slots):
-        heard_s = (min(onset + length, slot.end_beats) - max(onset, slot.start_beats)) * beat_s
-        in_chord = pitch % 12 in slot.harmony.tones
-        if not in_chord and at == 0:
-            cost += 6.0 if strong or final else 1.2 if held else 0.3
-        if (held or strong) and (at == 0 or heard_s >= 0.12) and _clashes(pitch, slot):
+    final = n == len(phrase.onsets) - 1
+    foreign = 6.0 if strong or final else 1.2 if held else 0.3
+    heard = [
+        slot
+        for at, slot in enumerate(slots)
+        if at == 0 or (min(onset + length, slot.end_beats) - slot.start_beats) * beat_s >= 0.12
+    ]
+    rubbing = _rubbing_classes(heard) if held or strong else frozenset()
+    tones = slots[0].harmony.tones
+    costs: dict[int, float] = {}
+    for pitch in ladder:
+        cost = 0.09 * abs(pitch - phrase.centre)
+        if pitch % 12 not in tones:
+            cost += foreign
+        if pitch % 12 in rubbing:
             cost += 9.0
-    return cost + (_ending_cost(pitch, phrase.ending, slots[-1]) if final else 0.0)
+        costs[pitch] = cost + (_ending_cost(pitch, phrase.ending, slots[-1]) if final else 0.0)
+    return costs
 
 
-def _clashes(pitch: int, slot: Slot) -> bool:
-    """A semitone or minor ninth from a note of the chord, of whatever octave."""
-    return any((pitch - tone) % 12 in (1, 11) for tone in slot.harmony.tones)
+def _rubbing_classes(slots: Sequence[Slot]) -> frozenset[int]:
+    """Pitch classes a semitone away from a note of one of the chords: minor seconds and ninths, major sevenths."""
+    return frozenset((tone + by) % 12 for slot in slots for tone in slot.harmony.tones for by in (1, -1))
 
 
 def _ending_cost(pitch: int, ending: str, slot: Slot) -> float:
@@ -281,7 +308,8 @@ def harmonise(sketch: Sketch, sung: Sequence[Draft], voice: str) -> list[Draft]:
         held = draft.length_beats * sketch.beat_s >= HELD_S
         classes = slot.harmony.tones if held else slot.harmony.scale
         span = pitches_of(classes, max(low, draft.pitch - 9), draft.pitch - 3)
-        below = [pitch for pitch in span if not _clashes(pitch, slot)]
+        rubbing = _rubbing_classes([slot])
+        below = [pitch for pitch in span if pitch % 12 not in rubbing]
         pitch = below[-1] if below else draft.pitch
         voices.append(draft._replace(part=Part.HARMONY, pitch=pitch, velocity=draft.velocity * 0.6))
     return voices

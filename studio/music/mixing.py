@@ -16,7 +16,7 @@ VOICE_OVER_BACKING_DB: Final = 3.0
 VOICE_DUCK_DB: Final = 2.0
 
 _KICKS: Final = (35, 36)
-_QUIETEST_DB: Final = -4.5
+_QUIETEST_DB: Final = -2.8
 """What a section of energy 0 loses against one of energy 1."""
 
 
@@ -41,10 +41,10 @@ _STRIPS: Final[Mapping[Part, Strip]] = {
         compressor=Compressor(threshold_db=-18.0, ratio=4.0, attack_s=0.01, release_s=0.1),
         pumped=True,
     ),
-    Part.KEYS: Strip(level_lufs=-20.0, bands=(_cut(100.0), _bell(320.0, -2.5)), reverb=0.18, pumped=True),
-    Part.PAD: Strip(level_lufs=-24.0, bands=(_cut(160.0), _bell(320.0, -2.5)), reverb=0.32, pumped=True),
-    Part.ARP: Strip(level_lufs=-24.0, bands=(_cut(220.0),), echo=0.2, reverb=0.22, pumped=True),
-    Part.LEAD: Strip(level_lufs=-19.5, bands=(_cut(180.0), _bell(320.0, -1.5)), echo=0.22, reverb=0.25),
+    Part.KEYS: Strip(level_lufs=-20.0, bands=(_cut(100.0), _bell(320.0, -2.5)), width=0.15, reverb=0.18, pumped=True),
+    Part.PAD: Strip(level_lufs=-24.0, bands=(_cut(160.0), _bell(320.0, -2.5)), width=0.3, reverb=0.32, pumped=True),
+    Part.ARP: Strip(level_lufs=-24.0, bands=(_cut(220.0),), width=0.25, echo=0.2, reverb=0.22, pumped=True),
+    Part.LEAD: Strip(level_lufs=-19.5, bands=(_cut(180.0), _bell(320.0, -1.5)), width=0.08, echo=0.22, reverb=0.25),
     Part.HARMONY: Strip(
         level_lufs=-24.0,
         bands=(_cut(180.0), _bell(300.0, -2.0, 1.0), _bell(3_200.0, 1.5)),
@@ -84,7 +84,7 @@ _ROOMS: Final[Mapping[str, Room]] = {
 _PUMP: Final[Mapping[str, float]] = {"house": 0.7, "synthwave": 0.35}
 """How far the pumped parts duck under the bass drum: the share of their level they lose."""
 
-_TILT_DB: Final[Mapping[str, float]] = {"lofi": -0.9, "jazz": -0.5, "ambient": -0.5, "ballad": -0.4, "folk": -0.3}
+_TILT_DB: Final[Mapping[str, float]] = {"lofi": -0.9, "jazz": -0.5, "ambient": -1.3, "ballad": -0.4, "folk": -0.3}
 
 _DULL: Final = (Band(kind="low_pass", frequency_hz=5_500.0),)
 

@@ -15,6 +15,16 @@ from studio.units import RATE_HZ
 _RATE = float(RATE_HZ)
 
 
+class Press(NamedTuple):
+    """One key pressed: length in frames, the frame where it is let go, pitch, velocity 0-1, place in the noise."""
+
+    frames: int
+    gate: int
+    frequency_hz: float
+    velocity: float
+    offset: int
+
+
 class Wave(NamedTuple):
     """Settings of the subtractive voice. All floats but ``voices`` (one compiled body serves all).
 
@@ -48,11 +58,11 @@ class Tines(NamedTuple):
     """Settings of the FM voice: a sine bent by two modulators, one lasting and one short (the hammer's tine)."""
 
     ratio: float
-    index: float
-    index_decay_s: float
-    index_sustain: float
+    bend: float
+    bend_decay_s: float
+    bend_sustain: float
     tine_ratio: float
-    tine_index: float
+    tine_bend: float
     decay_s: float
     sustain: float
     attack_s: float
@@ -94,14 +104,16 @@ def _vibrato(t, cents, rate_hz, delay_s):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _envelope(frames, gate, attack_s, decay_s, sustain, release_s):  # type: ignore[no-untyped-def]
-    """Linear attack, exponential decay to ``sustain``, exponential release after ``gate``; float32 ``[frames]``."""
-    out = np.zeros(frames, np.float32)
-    rise = 1.0 / max(1.0, attack_s * _RATE)
-    decay, release = math.exp(-1.0 / (decay_s * _RATE)), math.exp(-4.0 / (release_s * _RATE))
+def _envelope(press, settings):  # type: ignore[no-untyped-def]
+    """Linear attack, exponential decay to the sustained level, exponential release; float32 ``[frames]``."""
+    out = np.zeros(press.frames, np.float32)
+    sustain = settings.sustain
+    rise = 1.0 / max(1.0, settings.attack_s * _RATE)
+    decay = math.exp(-1.0 / (settings.decay_s * _RATE))
+    release = math.exp(-4.0 / (settings.release_s * _RATE))
     level, top = 0.0, False
-    for i in range(frames):
-        if i >= gate:
+    for i in range(press.frames):
+        if i >= press.gate:
             level *= release
         elif not top:
             level += rise
@@ -134,37 +146,37 @@ def _unison(wave, noise, offset):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _corner_hz(t, frequency_hz, velocity, wave):  # type: ignore[no-untyped-def]
+def _corner_hz(t, press, wave):  # type: ignore[no-untyped-def]
     """Where the low-pass stands ``t`` seconds into the note."""
     if t < wave.sweep_attack_s:
         sweep = t / wave.sweep_attack_s
     else:
         fall = math.exp(-(t - wave.sweep_attack_s) / wave.sweep_decay_s)
         sweep = wave.sweep_sustain + (1.0 - wave.sweep_sustain) * fall
-    octaves = wave.sweep_octaves * sweep * (0.4 + 0.6 * velocity)
-    corner = (wave.cutoff_hz + wave.key_follow * frequency_hz) * 2.0**octaves
+    octaves = wave.sweep_octaves * sweep * (0.4 + 0.6 * press.velocity)
+    corner = (wave.cutoff_hz + wave.key_follow * press.frequency_hz) * 2.0**octaves
     return min(max(corner, 30.0), 0.42 * _RATE)
 
 
 @kernel
-def subtractive(frames, gate, frequency_hz, velocity, wave, noise, offset):  # type: ignore[no-untyped-def]
+def subtractive(press, wave, noise):  # type: ignore[no-untyped-def]
     """One note of the subtractive voice; float32 ``[2, frames]``.
 
     The filter is the trapezoidal state-variable one (Zavalishin, *The Art of VA Filter Design*).
     """
-    out = np.zeros((2, frames), np.float32)
-    unison = _unison(wave, noise, offset)
+    out = np.zeros((2, press.frames), np.float32)
+    unison = _unison(wave, noise, press.offset)
     phase, tune = unison[0], unison[1]
-    envelope = _envelope(frames, gate, wave.attack_s, wave.decay_s, wave.sustain, wave.release_s)
+    envelope = _envelope(press, wave)
     z = np.zeros((2, 2))
     damping = 2.0 - 2.0 * wave.resonance
     scale = 0.5 / math.sqrt(wave.voices)
-    base, a1, a2, a3, sub_phase = frequency_hz, 0.0, 0.0, 0.0, 0.0
-    for i in range(frames):
+    base, a1, a2, a3, sub_phase = press.frequency_hz, 0.0, 0.0, 0.0, 0.0
+    for i in range(press.frames):
         if i % 16 == 0:
             t = i / _RATE
-            base = frequency_hz * _vibrato(t, wave.vibrato_cents, wave.vibrato_hz, wave.vibrato_delay_s) / _RATE
-            g = math.tan(math.pi * _corner_hz(t, frequency_hz, velocity, wave) / _RATE)
+            base = press.frequency_hz * _vibrato(t, wave.vibrato_cents, wave.vibrato_hz, wave.vibrato_delay_s) / _RATE
+            g = math.tan(math.pi * _corner_hz(t, press, wave) / _RATE)
             a1 = 1.0 / (1.0 + g * (g + damping))
             a2 = g * a1
             a3 = g * a2
@@ -178,7 +190,7 @@ def subtractive(frames, gate, frequency_hz, velocity, wave, noise, offset):  # t
             left += value * unison[2, k]
             right += value * unison[3, k]
         sub_phase += 0.5 * base
-        extra = wave.noise * noise[(offset + i) % len(noise)] + wave.sub * math.sin(2.0 * math.pi * sub_phase)
+        extra = wave.noise * noise[(press.offset + i) % len(noise)] + wave.sub * math.sin(2.0 * math.pi * sub_phase)
         for c in range(2):
             v3 = (left if c == 0 else right) * scale + extra - z[c, 1]
             v1 = a1 * z[c, 0] + a2 * v3
@@ -190,26 +202,26 @@ def subtractive(frames, gate, frequency_hz, velocity, wave, noise, offset):  # t
 
 
 @kernel
-def tines(frames, gate, frequency_hz, velocity, settings):  # type: ignore[no-untyped-def]
+def tines(press, settings):  # type: ignore[no-untyped-def]
     """One note of the FM voice (Chowning, JAES 1973); float32 ``[1, frames]``."""
-    out = np.zeros((1, frames), np.float32)
+    out = np.zeros((1, press.frames), np.float32)
     s = settings
-    envelope = _envelope(frames, gate, s.attack_s, s.decay_s, s.sustain, s.release_s)
+    envelope = _envelope(press, s)
     index, tine = 1.0, 1.0
-    index_decay, tine_decay = math.exp(-1.0 / (s.index_decay_s * _RATE)), math.exp(-1.0 / (0.05 * _RATE))
-    hardness = 0.35 + 0.65 * velocity
-    w = 2.0 * math.pi * frequency_hz / _RATE
-    for i in range(frames):
-        index = s.index_sustain + (index - s.index_sustain) * index_decay
+    index_decay, tine_decay = math.exp(-1.0 / (s.bend_decay_s * _RATE)), math.exp(-1.0 / (0.05 * _RATE))
+    hardness = 0.35 + 0.65 * press.velocity
+    w = 2.0 * math.pi * press.frequency_hz / _RATE
+    for i in range(press.frames):
+        index = s.bend_sustain + (index - s.bend_sustain) * index_decay
         tine *= tine_decay
-        bend = s.index * hardness * index * math.sin(s.ratio * w * i)
-        bend += s.tine_index * velocity * tine * math.sin(s.tine_ratio * w * i)
+        bend = s.bend * hardness * index * math.sin(s.ratio * w * i)
+        bend += s.tine_bend * press.velocity * tine * math.sin(s.tine_ratio * w * i)
         out[0, i] = envelope[i] * math.sin(w * i + bend)
     return out
 
 
 @kernel
-def string(frames, gate, frequency_hz, velocity, brightness, decay_s, noise, offset):  # type: ignore[no-untyped-def]
+def string(press, brightness, decay_s, noise):  # type: ignore[no-untyped-def]
     """One plucked string; float32 ``[1, frames]``.
 
     Karplus and Strong (CMJ 1983) with the pick position as a comb and an interpolated delay. Both the loop's
@@ -217,17 +229,17 @@ def string(frames, gate, frequency_hz, velocity, brightness, decay_s, noise, off
     so the string is in tune.
     """
     size = len(noise)
-    w = 2.0 * math.pi * frequency_hz / _RATE
+    w = 2.0 * math.pi * press.frequency_hz / _RATE
     soft = 0.5 - 0.25 * brightness
     loop_delay = math.atan2(soft * math.sin(w), 1.0 - soft + soft * math.cos(w)) / w
-    length = _RATE / frequency_hz - loop_delay
-    whole = int(math.floor(length))
+    length = _RATE / press.frequency_hz - loop_delay
+    whole = math.floor(length)
     part = length - whole
     mix = math.sin(w * part) / (math.sin(w * part) + math.sin(w * (1.0 - part)))
     raw = np.zeros(whole)
     low = 0.0
     for i in range(whole):
-        low += (0.25 + 0.6 * brightness * velocity) * (noise[(offset + i) % size] - low)
+        low += (0.25 + 0.6 * brightness * press.velocity) * (noise[(press.offset + i) % size] - low)
         raw[i] = low
     line = np.zeros(whole)
     pick = max(1, int(whole * 0.18))
@@ -235,16 +247,16 @@ def string(frames, gate, frequency_hz, velocity, brightness, decay_s, noise, off
         line[i] = raw[i] - 0.85 * raw[(i - pick) % whole]
     line -= line.mean()
     line *= 0.25 / math.sqrt((line * line).mean() + 1e-12)
-    out = np.zeros((1, frames), np.float32)
-    keep = 10.0 ** (-3.0 / (decay_s * frequency_hz))
-    stopped = 10.0 ** (-3.0 / (min(decay_s, 0.12) * frequency_hz))
+    out = np.zeros((1, press.frames), np.float32)
+    keep = 10.0 ** (-3.0 / (decay_s * press.frequency_hz))
+    stopped = 10.0 ** (-3.0 / (min(decay_s, 0.12) * press.frequency_hz))
     older, before = 0.0, 0.0
     k = 0
-    for i in range(frames):
+    for i in range(press.frames):
         newer = line[k]
         value = (1.0 - mix) * newer + mix * older
         older = newer
-        line[k] = (keep if i < gate else stopped) * ((1.0 - soft) * value + soft * before)
+        line[k] = (keep if i < press.gate else stopped) * ((1.0 - soft) * value + soft * before)
         before = value
         out[0, i] = value
         k += 1
@@ -254,36 +266,36 @@ def string(frames, gate, frequency_hz, velocity, brightness, decay_s, noise, off
 
 
 @kernel
-def hammered(frames, gate, frequency_hz, velocity, noise, offset):  # type: ignore[no-untyped-def]
+def hammered(press, noise):  # type: ignore[no-untyped-def]
     """One piano note: inharmonic partials, two strings each; float32 ``[2, frames]``.
 
     Stiffness after Fletcher (JASA 1964). Of each pair one string dies fast and one slowly, slightly detuned: that
     is the piano's two-stage decay with its beating. Partials are ringing two-pole resonators, dropped once inaudible.
     """
-    out = np.zeros((2, frames), np.float32)
-    stiffness = 0.0002 * (frequency_hz / 261.6) ** 1.1
+    out = np.zeros((2, press.frames), np.float32)
+    stiffness = 0.0002 * (press.frequency_hz / 261.6) ** 1.1
     flat = 1.0 / math.sqrt(1.0 + stiffness * 2.0)
-    partials = int(min(26.0, 0.42 * _RATE / frequency_hz))
+    partials = int(min(26.0, 0.42 * _RATE / press.frequency_hz))
     for k in range(1, partials + 1):
-        pitch = frequency_hz * k * flat * math.sqrt(1.0 + stiffness * k * k)
-        level = abs(math.sin(math.pi * k * 0.121)) / k ** (1.3 - 0.5 * velocity)
+        pitch = press.frequency_hz * k * flat * math.sqrt(1.0 + stiffness * k * k)
+        level = abs(math.sin(math.pi * k * 0.121)) / k ** (1.3 - 0.5 * press.velocity)
         if k > 8:
-            level *= math.exp(-0.14 * (k - 8) * (1.6 - velocity))
-        fast_s = 0.75 * (261.6 / frequency_hz) ** 0.6 / (1.0 + 0.2 * k)
+            level *= math.exp(-0.14 * (k - 8) * (1.6 - press.velocity))
+        fast_s = 0.75 * (261.6 / press.frequency_hz) ** 0.6 / (1.0 + 0.2 * k)
         for pair in range(2):
             tail_s = fast_s if pair == 0 else 5.0 * fast_s
             amplitude = level * (0.62 if pair == 0 else 0.38)
             w = 2.0 * math.pi * pitch * 2.0 ** ((0.35 if pair else -0.2) / 1200.0) / _RATE
             r = math.exp(-1.0 / (tail_s * _RATE))
             damped = math.exp(-1.0 / (0.07 * _RATE))
-            start = 2.0 * math.pi * abs(noise[(offset + 2 * k + pair) % len(noise)])
+            start = 2.0 * math.pi * abs(noise[(press.offset + 2 * k + pair) % len(noise)])
             y1, y2 = math.sin(start - w), math.sin(start - 2.0 * w)
             c, d = 2.0 * r * math.cos(w), r * r
             pan = 0.5 + 0.33 * math.sin(1.7 * k + 0.9 * pair)
             left, right = amplitude * (1.0 - pan), amplitude * pan
-            heard = min(frames, int(tail_s * _RATE * (9.0 + math.log(amplitude + 1e-6))))
+            heard = min(press.frames, int(tail_s * _RATE * (9.0 + math.log(amplitude + 1e-6))))
             for i in range(heard):
-                if i == gate:
+                if i == press.gate:
                     c, d = c * damped, d * damped * damped
                 y = c * y1 - d * y2
                 y2, y1 = y1, y
@@ -293,12 +305,12 @@ def hammered(frames, gate, frequency_hz, velocity, noise, offset):  # type: igno
 
 
 @kernel
-def pipes(frames, gate, frequency_hz, levels, settings, noise, offset):  # type: ignore[no-untyped-def]
+def pipes(press, levels, settings, noise):  # type: ignore[no-untyped-def]
     """One note of the harmonic voice; float32 ``[2, frames]``, tremolo in opposite phase on the two sides.
 
     ``levels``: float64, of the harmonics of ``frequency_hz`` (by the recursion sin kx = 2 cos x sin (k-1)x - …).
     """
-    out = np.zeros((2, frames), np.float32)
+    out = np.zeros((2, press.frames), np.float32)
     s = settings
     size = len(noise)
     phase, level = 0.0, 0.0
@@ -306,16 +318,16 @@ def pipes(frames, gate, frequency_hz, levels, settings, noise, offset):  # type:
     scoop, scoop_keep = s.scoop_cents, math.exp(-1.0 / (0.02 * _RATE))
     bend, sway = 1.0, 0.0
     r = 0.985
-    c, d = 2.0 * r * math.cos(min(2.0 * math.pi * 2.0 * frequency_hz / _RATE, 3.0)), r * r
+    c, d = 2.0 * r * math.cos(min(2.0 * math.pi * 2.0 * press.frequency_hz / _RATE, 3.0)), r * r
     b1, b2 = 0.0, 0.0
-    for i in range(frames):
-        level = level + rise * (1.0 - level) if i < gate else level * fall
+    for i in range(press.frames):
+        level = level + rise * (1.0 - level) if i < press.gate else level * fall
         if i % 16 == 0:
             t = i / _RATE
             bend = _vibrato(t, s.vibrato_cents, s.vibrato_hz, s.vibrato_delay_s) * 2.0 ** (-scoop / 1200.0)
             sway = s.tremolo * math.sin(2.0 * math.pi * s.vibrato_hz * t)
         scoop *= scoop_keep
-        phase += frequency_hz * bend / _RATE
+        phase += press.frequency_hz * bend / _RATE
         if phase >= 1.0:
             phase -= 1.0
         x = 2.0 * math.pi * phase
@@ -324,7 +336,7 @@ def pipes(frames, gate, frequency_hz, levels, settings, noise, offset):  # type:
         for k in range(len(levels)):
             value += levels[k] * here
             low, here = here, two_cos * here - low
-        air = s.breath * noise[(offset + i) % size] + c * b1 - d * b2
+        air = s.breath * noise[(press.offset + i) % size] + c * b1 - d * b2
         b2, b1 = b1, air
         value = (value + air) * level
         out[0, i] = value * (1.0 + sway)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.errors import MelodeonError
-from studio.music.oscillators import Pipes, Tines, Wave, hammered, pipes, string, subtractive, tines
+from studio.music.oscillators import Pipes, Press, Tines, Wave, hammered, pipes, string, subtractive, tines
 from studio.sound.clip import Samples
 from studio.sound.filters import Band
 from studio.units import RATE_HZ
@@ -46,10 +46,10 @@ class Tone:
         """Equal temperament."""
         return float(440.0 * 2 ** ((self.pitch - 69) / 12))
 
-    def frames(self, tail_s: float) -> tuple[int, int]:
-        """Length with the tail, and the frame where the key is let go."""
+    def press(self, tail_s: float) -> Press:
+        """The key as the compiled voices want it; ``tail_s``: how long the sound lasts after it is let go."""
         gate = max(1, round(self.length_s * RATE_HZ))
-        return gate + round(tail_s * RATE_HZ), gate
+        return Press(gate + round(tail_s * RATE_HZ), gate, self.frequency_hz, self.velocity, self.offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +78,25 @@ def _synth(wave: Wave, *, tail_s: float | None = None) -> Callable[[Tone], Sampl
     tail = wave.release_s if tail_s is None else tail_s
 
     def sound(tone: Tone) -> Samples:
-        frames, gate = tone.frames(tail)
-        out: Samples = subtractive(
-            frames, gate, tone.frequency_hz, tone.velocity, wave, tone.noise, tone.offset
-        )
-        return out * np.float32(0.35 + 0.65 * tone.velocity)
+        out: Samples = subtractive(tone.press(tail), wave, tone.noise)
+        out *= np.float32(0.35 + 0.65 * tone.velocity)
+        return out
 
     return sound
+
+
+def _held(press: Press, *, attack_s: float, decay_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Time in seconds and a plucked envelope that falls to zero after the key is let go."""
+    t = np.arange(press.frames) / RATE_HZ
+    after = np.clip((press.frames - np.arange(press.frames)) / (press.frames - press.gate), 0, 1)
+    return t, np.minimum(1, t / attack_s) * np.exp(-t / decay_s) * after
 
 
 def _placed(mono: Samples, pan: float = 0.0) -> Samples:
     """One channel at constant power; ``pan`` -1 … 1."""
     angle = (pan + 1) * math.pi / 4
-    return mono * np.array([[math.cos(angle)], [math.sin(angle)]], np.float32)
+    stereo: Samples = mono * np.array([[math.cos(angle)], [math.sin(angle)]], np.float32)
+    return stereo
 
 
 _EPIANO: Final = Tines(1.0, 1.15, 0.9, 0.22, 14.0, 0.3, 2.4, 0.04, 0.002, 0.3)
@@ -98,36 +104,31 @@ _BELL: Final = Tines(3.5, 1.5, 0.55, 0.08, 7.0, 0.3, 1.3, 0.0, 0.001, 1.2)
 
 
 def _epiano(tone: Tone) -> Samples:
-    frames, gate = tone.frames(0.3)
-    mono: Samples = tines(frames, gate, tone.frequency_hz, tone.velocity, _EPIANO)
-    sway = 0.2 * np.sin(2 * np.pi * 4.4 * np.arange(frames, dtype=np.float32) / np.float32(RATE_HZ))
-    return mono * np.stack([1 + sway, 1 - sway]) * np.float32(0.3 + 0.7 * tone.velocity)
+    mono: Samples = tines(tone.press(0.3), _EPIANO)
+    sway = 0.2 * np.sin(2 * np.pi * 4.4 * np.arange(mono.shape[1], dtype=np.float32) / np.float32(RATE_HZ))
+    stereo: Samples = mono * np.stack([1 + sway, 1 - sway]) * np.float32(0.3 + 0.7 * tone.velocity)
+    return stereo
 
 
 def _bell(tone: Tone) -> Samples:
-    frames, gate = tone.frames(1.2)
-    mono: Samples = tines(frames, gate, tone.frequency_hz, tone.velocity, _BELL)
+    mono: Samples = tines(tone.press(1.2), _BELL)
     return _placed(mono, 0.3 if tone.pitch % 2 else -0.3) * np.float32(0.4 + 0.6 * tone.velocity)
 
 
 def _piano(tone: Tone) -> Samples:
-    frames, gate = tone.frames(0.35)
-    out: Samples = hammered(frames, gate, tone.frequency_hz, tone.velocity, tone.noise, tone.offset)
-    knock = min(frames, 1_900)
+    out: Samples = hammered(tone.press(0.35), tone.noise)
+    knock = min(out.shape[1], 1_900)
     t = np.arange(knock, dtype=np.float32)
     thud = np.convolve(tone.noise[tone.offset : tone.offset + knock], np.full(24, 1 / 24, np.float32), "same")
     out[:, : len(thud)] += thud * np.exp(-t[: len(thud)] / 320) * np.float32(0.5 * tone.velocity)
-    soften = min(frames, 96)
+    soften = min(out.shape[1], 96)
     out[:, :soften] *= np.linspace(0, 1, soften, dtype=np.float32)
     return out * np.float32(0.3 + 0.7 * tone.velocity)
 
 
 def _plucked(*, brightness: float, decay_s: float, tail_s: float, pan: float = 0.0) -> Callable[[Tone], Samples]:
     def sound(tone: Tone) -> Samples:
-        frames, gate = tone.frames(tail_s)
-        mono: Samples = string(
-            frames, gate, tone.frequency_hz, tone.velocity, brightness, decay_s, tone.noise, tone.offset
-        )
+        mono: Samples = string(tone.press(tail_s), brightness, decay_s, tone.noise)
         return _placed(mono, pan if tone.pitch % 2 else -pan) * np.float32(0.35 + 0.65 * tone.velocity)
 
     return sound
@@ -135,12 +136,10 @@ def _plucked(*, brightness: float, decay_s: float, tail_s: float, pan: float = 0
 
 def _double_tracked(tone: Tone) -> Samples:
     """Two takes of the same electric string, one at each side."""
-    frames, gate = tone.frames(0.2)
-    sides = [
-        string(frames, gate, tone.frequency_hz, tone.velocity, 0.8, 5.0, tone.noise, tone.offset + shift)
-        for shift in (0, 40_009)
-    ]
-    return np.concatenate(sides) * np.float32(0.5 + 0.5 * tone.velocity)
+    press = tone.press(0.2)
+    sides = [string(press._replace(offset=tone.offset + shift), 0.8, 5.0, tone.noise) for shift in (0, 40_009)]
+    stereo: Samples = np.concatenate(sides) * np.float32(0.5 + 0.5 * tone.velocity)
+    return stereo
 
 
 def _bass_string(*, brightness: float, decay_s: float, round_level: float) -> Callable[[Tone], Samples]:
@@ -148,20 +147,18 @@ def _bass_string(*, brightness: float, decay_s: float, round_level: float) -> Ca
 
     def sound(tone: Tone) -> Samples:
         out = pluck(tone)
-        frames, gate = tone.frames(0.12)
-        t = np.arange(frames) / RATE_HZ
-        held = np.minimum(1, t / 0.006) * np.exp(-t / 0.9) * np.clip((frames - np.arange(frames)) / (frames - gate), 0, 1)
-        ground = np.sin(2 * np.pi * tone.frequency_hz * t) * held * round_level * (0.4 + 0.6 * tone.velocity)
+        t, held = _held(tone.press(0.12), attack_s=0.006, decay_s=0.9)
+        # the body answers with the octave too: it is what small speakers play of a bass
+        x = 2 * np.pi * tone.frequency_hz * t
+        ground = (np.sin(x) + 0.7 * np.sin(2 * x)) * held * round_level * (0.4 + 0.6 * tone.velocity)
         return out + ground.astype(np.float32)
 
     return sound
 
 
 def _sub_bass(tone: Tone) -> Samples:
-    frames, gate = tone.frames(0.15)
-    t = np.arange(frames) / RATE_HZ
+    t, held = _held(tone.press(0.15), attack_s=0.004, decay_s=1.6)
     drop = 0.5 * 0.015 * (1 - np.exp(-t / 0.015))
-    held = np.minimum(1, t / 0.004) * np.exp(-t / 1.6) * np.clip((frames - np.arange(frames)) / (frames - gate), 0, 1)
     wave = np.tanh(1.8 * np.sin(2 * np.pi * tone.frequency_hz * (t + drop))) * held * (0.4 + 0.6 * tone.velocity)
     return np.repeat(wave.astype(np.float32)[None], 2, axis=0)
 
@@ -173,15 +170,14 @@ _DRAWBARS: Final = np.array([0.45, 1.0, 0.35, 0.6, 0.0, 0.25, 0.0, 0.2])
 
 
 def _flute(tone: Tone) -> Samples:
-    frames, gate = tone.frames(0.15)
     levels = np.array([1.0, 0.34, 0.14 * tone.velocity, 0.05, 0.03 * tone.velocity])
-    out: Samples = pipes(frames, gate, tone.frequency_hz, levels, _FLUTE, tone.noise, tone.offset)
+    out: Samples = pipes(tone.press(0.15), levels, _FLUTE, tone.noise)
     return out * np.float32(0.4 + 0.6 * tone.velocity)
 
 
 def _organ(tone: Tone) -> Samples:
-    frames, gate = tone.frames(0.1)
-    out: Samples = pipes(frames, gate, tone.frequency_hz / 2, _DRAWBARS, _ORGAN, tone.noise, tone.offset)
+    lower = tone.press(0.1)._replace(frequency_hz=tone.frequency_hz / 2)
+    out: Samples = pipes(lower, _DRAWBARS, _ORGAN, tone.noise)
     return out * np.float32(0.3 + 0.2 * tone.velocity)
 
 

@@ -101,9 +101,7 @@ def warm_up() -> None:
     master(clip)
 
 
-def _perform(
-    score: Score, part: Part, stem: Samples, on_progress: OnProgress, *, first: float, share: float
-) -> None:
+def _perform(score: Score, part: Part, stem: Samples, on_progress: OnProgress, *, first: float, share: float) -> None:
     doing, perform = ("singing", sing) if part in _SUNG else ("playing", play)
     for fraction in perform(score, part, stem):
         on_progress(Progress(fraction=_PLAYING_SHARE * (first + share * fraction), message=f"{doing} {part.value}"))

@@ -186,11 +186,11 @@ def _place_value(beats: float, stressed: bool, taste: Sequence[float]) -> float:
     """How well a syllable stands at ``beats``: by the weight of the place in the bar and the section's taste."""
     personal = taste[int(beats * 2) % len(taste)] if beats * 2 == int(beats * 2) else -0.1
     if beats % 2 == 0:
-        return personal + (2.2 if stressed else -1.0)
+        return personal + (1.3 if stressed else -0.8)
     if beats % 1 == 0:
-        return personal + (1.8 if stressed else -0.8)
+        return personal + (1.0 if stressed else -0.6)
     if beats % 0.5 == 0:
-        return personal + (0.1 if stressed else 0.8)
+        return personal + (0.15 if stressed else 0.7)
     return personal + (-0.7 if stressed else 0.2)
 
 

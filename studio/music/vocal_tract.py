@@ -92,8 +92,7 @@ def _shape(tracks: Tracks, segment: Segment, span: slice, strength: float, scale
         sonorant = SONORANTS[phone]
         tracks.voice[span] = strength * sonorant.level
         tracks.formants_hz[span, :3] = np.array(sonorant.formants) * scale
-        if sonorant.nasal:
-            tracks.widths_hz[span, :3] = (60.0, 300.0, 300.0)
+        tracks.widths_hz[span, :3] = sonorant.widths_hz
     elif phone in FRICATIVES:
         _fricative(tracks, segment, span, strength, scale)
     else:
@@ -111,7 +110,8 @@ def _vowel(phone: str, steps: int, scale: float) -> Track:
 
 def _neighbour(segment: Segment, scale: float) -> Track:
     """The vowel a consonant leans to: the one of its own syllable."""
-    return _vowel(segment.vowel, 1, scale)[0]
+    formants: Track = _vowel(segment.vowel, 1, scale)[0]
+    return formants
 
 
 def _fricative(tracks: Tracks, segment: Segment, span: slice, strength: float, scale: float) -> None:
@@ -264,5 +264,5 @@ def _tract(controls, noise, offset, brightness, open_quotient):  # type: ignore[
         hiss = hiss_gain * white + coefficients[j, 1] * y[j, 0] + coefficients[j, 2] * y[j, 1]
         y[j, 1] = y[j, 0]
         y[j, 0] = hiss
-        out[i] = value + 0.55 * now[3] * hiss
+        out[i] = value + 0.55 * now[3] * hiss + 0.0025 * (white - air) * now[2] * valve
     return out

@@ -87,4 +87,5 @@ def _silences_s(samples: Samples) -> NDArray[np.float64]:
     power = np.einsum("cwf,cwf->w", shaped, shaped) / (samples.shape[0] * window)
     silent = np.concatenate(([0], (power < 10 ** (SILENCE_DBFS / 10)).astype(np.int8), [0]))
     edges = np.flatnonzero(np.diff(silent))
-    return (edges[1::2] - edges[::2]) * _WINDOW_S
+    lengths = (edges[1::2] - edges[::2]).astype(np.float64)
+    return lengths * _WINDOW_S

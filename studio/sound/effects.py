@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,37 @@ def echo(samples: Samples, *, delay_s: float, level: float, feedback: float = 0.
         samples[repeat % samples.shape[0], shift:] += tail[0, :-shift] * np.float32(level * feedback**repeat)
 
 
+def widen(samples: Samples, *, least: float, rate_hz: int = RATE_HZ) -> None:
+    """Widen a stereo sound in place until its side signal has ``least`` of the energy of its middle.
+
+    The middle, 11 ms late, is added left and taken off right, so the mono sum stays as it was (Schroeder, JAES 1958).
+    """
+    middle = (samples[0] + samples[1]) * np.float32(0.5)
+    side = (samples[0] - samples[1]) * np.float32(0.5)
+    energy = float(np.dot(middle, middle))
+    lacking = least - float(np.dot(side, side)) / energy if energy > 0 else 0.0
+    shift = round(0.011 * rate_hz)
+    if lacking <= 0 or shift >= len(middle):
+        return
+    late = middle[:-shift]
+    late *= np.float32(math.sqrt(lacking))
+    samples[0, shift:] += late
+    samples[1, shift:] -= late
+
+
+class _RoomState(NamedTuple):
+    """What a `Reverb` keeps between pieces; the compiled loop writes into the arrays."""
+
+    lengths: NDArray[np.int64]
+    gains: NDArray[np.float64]
+    brightness: float
+    lines: NDArray[np.float64]
+    lows: NDArray[np.float64]
+    diffusers: NDArray[np.float64]
+    pre_delay: NDArray[np.float64]
+    clock: NDArray[np.int64]
+
+
 class Reverb:
     """A room: eight delay lines feeding each other through a Householder matrix (Jot and Chaigne, AES 1991).
 
@@ -72,34 +103,23 @@ class Reverb:
     read points wander a few frames so that no mode rings. Keeps its state between calls.
     """
 
-    _LINES: Final = (1433, 1601, 1867, 2053, 2251, 2399, 2617, 2797)
-
-    def __init__(self, *, decay_s: float, damping: float = 0.45, pre_delay_s: float = 0.02, size: float = 1.0) -> None:
-        """``decay_s``: time to -60 dB at low frequencies; ``damping`` 0-1: how fast the highs go; ``size`` scales."""
-        lengths = np.array([round(line * size) for line in self._LINES], np.int64)
-        self._lengths = lengths
-        self._gains = 10 ** (-3 * lengths / RATE_HZ / decay_s)
-        self._brightness = 1.0 - damping
-        self._lines = np.zeros((8, int(lengths.max()) + 32))
-        self._lows = np.zeros(8)
-        self._diffusers = np.zeros((4, 512))
-        self._pre_delay = np.zeros((2, max(1, round(pre_delay_s * RATE_HZ))))
-        self._clock = np.zeros(1, np.int64)
+    def __init__(self, *, decay_s: float, damping: float = 0.45, pre_delay_s: float = 0.02) -> None:
+        """``decay_s``: time to -60 dB at low frequencies; ``damping`` 0-1: how fast the highs go."""
+        lengths = np.array((1433, 1601, 1867, 2053, 2251, 2399, 2617, 2797), np.int64)
+        self._state = _RoomState(
+            lengths=lengths,
+            gains=10 ** (-3 * lengths / RATE_HZ / decay_s),
+            brightness=1.0 - damping,
+            lines=np.zeros((8, int(lengths.max()) + 32)),
+            lows=np.zeros(8),
+            diffusers=np.zeros((4, 512)),
+            pre_delay=np.zeros((2, max(1, round(pre_delay_s * RATE_HZ)))),
+            clock=np.zeros(1, np.int64),
+        )
 
     def add(self, send: Samples, bus: Samples) -> None:
         """Add the reverberation of ``send`` onto ``bus``; both ``[2, frames]``, the next piece of one sound."""
-        _reverberate(
-            send,
-            bus,
-            self._lengths,
-            self._gains,
-            self._brightness,
-            self._lines,
-            self._lows,
-            self._diffusers,
-            self._pre_delay,
-            self._clock,
-        )
+        _reverberate(send, bus, self._state)
 
 
 def shape(samples: Samples, times_s: NDArray[np.float64], gains: NDArray[np.float64], *, offset: int = 0) -> None:
@@ -153,10 +173,7 @@ def _drive(samples, gain):  # type: ignore[no-untyped-def]
         for i in range(samples.shape[1]):
             x = gain * samples[channel, i]
             f = _log_cosh(x)
-            if abs(x - x0) > 1e-4:
-                y = (f - f0) / (x - x0)
-            else:
-                y = math.tanh(0.5 * (x + x0))
+            y = (f - f0) / (x - x0) if abs(x - x0) > 1e-4 else math.tanh(0.5 * (x + x0))
             samples[channel, i] = y / gain
             x0, f0 = x, f
 
@@ -171,41 +188,39 @@ def _diffuse(buffer, clock, length, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _reverberate(  # type: ignore[no-untyped-def]
-    send, bus, lengths, gains, brightness, lines, lows, diffusers, pre_delay, clock
-):
-    size = lines.shape[1]
-    wander, speed = np.zeros(8), np.zeros(8)
-    v = np.zeros(8)
-    now = clock[0]
+def _reverberate(send, bus, room):  # type: ignore[no-untyped-def]
+    size = room.lines.shape[1]
+    wander, speed, v = np.zeros(8), np.zeros(8), np.zeros(8)
+    now = room.clock[0]
     for i in range(send.shape[1]):
         if i % 64 == 0:
             for k in range(8):
                 w = 2.0 * math.pi * (0.31 + 0.07 * k) / 48_000.0
                 wander[k] = 6.0 * math.sin(w * now + k)
                 speed[k] = (6.0 * math.sin(w * (now + 64) + k) - wander[k]) / 64.0
-        p = now % pre_delay.shape[1]
-        left, right = pre_delay[0, p], pre_delay[1, p]
-        pre_delay[0, p], pre_delay[1, p] = send[0, i] + 1e-20, send[1, i] + 1e-20
-        left = _diffuse(diffusers[1], now, 379, _diffuse(diffusers[0], now, 142, left))
-        right = _diffuse(diffusers[3], now, 433, _diffuse(diffusers[2], now, 107, right))
+        p = now % room.pre_delay.shape[1]
+        left, right = room.pre_delay[0, p], room.pre_delay[1, p]
+        # the offset keeps the decaying lines out of the slow denormal numbers
+        room.pre_delay[0, p], room.pre_delay[1, p] = send[0, i] + 1e-20, send[1, i] + 1e-20
+        left = _diffuse(room.diffusers[1], now, 379, _diffuse(room.diffusers[0], now, 142, left))
+        right = _diffuse(room.diffusers[3], now, 433, _diffuse(room.diffusers[2], now, 107, right))
         total = 0.0
         for k in range(8):
-            position = now - lengths[k] + wander[k] - 8.0
+            position = now - room.lengths[k] + wander[k] - 8.0
             wander[k] += speed[k]
             whole = math.floor(position)
             part = position - whole
-            a = int(whole) % size
+            a = whole % size
             b = a + 1 if a + 1 < size else 0
-            delayed = lines[k, a] * (1.0 - part) + lines[k, b] * part
-            lows[k] += brightness * (delayed - lows[k])
-            v[k] = lows[k] * gains[k]
+            delayed = room.lines[k, a] * (1.0 - part) + room.lines[k, b] * part
+            room.lows[k] += room.brightness * (delayed - room.lows[k])
+            v[k] = room.lows[k] * room.gains[k]
             total += v[k]
         total *= 0.25
         w = now % size
         for k in range(8):
-            lines[k, w] = v[k] - total + (left if k % 2 == 0 else right) * 0.35
+            room.lines[k, w] = v[k] - total + (left if k % 2 == 0 else right) * 0.35
         bus[0, i] += 0.6 * (v[0] - v[2] + v[4] - v[6])
         bus[1, i] += 0.6 * (v[1] - v[3] + v[5] - v[7])
         now += 1
-    clock[0] = now
+    room.clock[0] = now

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.sound.clip import Clip, Samples
-from studio.sound.effects import Compressor, Reverb, compress, drive, echo, shape
+from studio.sound.effects import Compressor, Reverb, compress, drive, echo, shape, widen
 from studio.sound.filters import Band, design, energies, equalise
 from studio.sound.loudness import integrated_lufs
 from studio.sound.tone import Tone, balance
@@ -44,6 +44,7 @@ class Strip:
     Attributes:
         level_lufs: its integrated loudness in the mix.
         bands, compressor, drive_db: before the fader, in this order.
+        width: least energy of the side against the middle signal; narrower stems are widened to it.
         echo, reverb: how much goes to the echo and to the room, 0-1.
         pumped: ducks under the bass drum where the song wants that.
     """
@@ -52,6 +53,7 @@ class Strip:
     bands: tuple[Band, ...] = ()
     compressor: Compressor | None = None
     drive_db: float = 0.0
+    width: float = 0.0
     echo: float = 0.0
     reverb: float = 0.0
     pumped: bool = False
@@ -137,6 +139,8 @@ class Console:
             compress(stem, strip.compressor)
         if strip.drive_db:
             drive(stem, gain_db=strip.drive_db)
+        if strip.width:
+            widen(stem, least=strip.width)
         return True
 
     def _pour(self, stem: Samples, strip: Strip) -> None:
@@ -153,8 +157,8 @@ class Console:
 
     def _step_back(self, singing: NDArray[np.bool_], duck_db: float) -> None:
         """Take the middle of the backing down while ``singing`` (one value per 100 ms)."""
-        times = (np.arange(len(singing)) + 0.5) * _HOP_S
-        change = singing * (10 ** (-duck_db / 20) - 1)
+        times = (np.arange(len(singing), dtype=np.float64) + 0.5) * _HOP_S
+        change = np.where(singing, 10 ** (-duck_db / 20) - 1, 0.0)
         for channel in range(2):
             middle = self._bus[channel : channel + 1].copy()
             equalise(middle, (Band(kind="band_pass", frequency_hz=1_200.0, q=0.5),))

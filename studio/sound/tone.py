@@ -14,7 +14,7 @@ OCTAVES_HZ: Final = (31.5, 63.0, 125.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0,
 
 _POP_DB: Final = (-9.0, 0.0, 0.0, -2.5, -4.5, -6.5, -9.0, -12.0, -16.5, -24.0)
 _STRENGTH: Final = 0.8
-_MOST_DB: Final = 5.0
+_MOST_DB: Final = 6.0
 _LEAST_DB: Final = -12.0
 _FRAME: Final = 1 << 14
 _FRAMES_MAX: Final = 160
@@ -34,7 +34,8 @@ class Tone:
     @property
     def octaves_db(self) -> NDArray[np.float64]:
         """Wanted level of each octave, from the long-term spectra of Elowsson and Friberg (DAFx 2017)."""
-        return np.array(_POP_DB) + self.tilt_db * (np.arange(len(OCTAVES_HZ)) - 5)
+        wanted: NDArray[np.float64] = np.array(_POP_DB) + self.tilt_db * (np.arange(len(OCTAVES_HZ)) - 5)
+        return wanted
 
 
 def octave_levels_db(samples: Samples) -> NDArray[np.float64]:
@@ -58,7 +59,7 @@ def octave_levels_db(samples: Samples) -> NDArray[np.float64]:
 
 
 def balance(samples: Samples, tone: Tone) -> None:
-    """Bring the octaves of a sound most of the way to the target, in place, within -12 … +5 dB each."""
+    """Bring the octaves of a sound most of the way to the target, in place, within -12 … +6 dB each."""
     have, want = octave_levels_db(samples), tone.octaves_db
     middle = slice(1, 8)
     off = (want - want[middle].mean()) - (have - have[middle].mean())

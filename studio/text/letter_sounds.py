@@ -94,91 +94,14 @@ _PLAIN: Final[tuple[tuple[str, str], ...]] = (
 )
 _PLAIN_SINGLE: Final = _ENGLISH_SINGLE | {"a": "AA", "e": "EH", "i": "IY", "o": "OW", "u": "UW", "y": "IY", "c": "K"}
 
-_CYRILLIC: Final = dict(
-    zip(
-        "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґўјљњћђџ",
-        [
-            "a",
-            "b",
-            "v",
-            "g",
-            "d",
-            "ye",
-            "yo",
-            "zh",
-            "z",
-            "i",
-            "y",
-            "k",
-            "l",
-            "m",
-            "n",
-            "o",
-            "p",
-            "r",
-            "s",
-            "t",
-            "u",
-            "f",
-            "kh",
-            "ts",
-            "ch",
-            "sh",
-            "sh",
-            "-",
-            "i",
-            "-",
-            "e",
-            "yu",
-            "ya",
-            "i",
-            "yi",
-            "ye",
-            "g",
-            "u",
-            "y",
-            "l",
-            "n",
-            "ch",
-            "j",
-            "j",
-        ],
-        strict=True,
-    )
+_CYRILLIC_LETTERS: Final = "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґўјљњћђџ"
+_CYRILLIC_SPELLINGS: Final = (
+    "a b v g d ye yo zh z i y k l m n o p r s t u f kh ts ch sh sh - i - e yu ya i yi ye g u y l n ch j j"
 )
-_GREEK: Final = dict(
-    zip(
-        "αβγδεζηθικλμνξοπρσςτυφχψω",
-        [
-            "a",
-            "v",
-            "g",
-            "d",
-            "e",
-            "z",
-            "i",
-            "th",
-            "i",
-            "k",
-            "l",
-            "m",
-            "n",
-            "ks",
-            "o",
-            "p",
-            "r",
-            "s",
-            "s",
-            "t",
-            "i",
-            "f",
-            "kh",
-            "ps",
-            "o",
-        ],
-        strict=True,
-    )
-)
+_GREEK_LETTERS: Final = "αβγδεζηθικλμνξοπρσςτυφχψω"
+_GREEK_SPELLINGS: Final = "a v g d e z i th i k l m n ks o p r s s t i f kh ps o"
+_CYRILLIC: Final = dict(zip(_CYRILLIC_LETTERS, _CYRILLIC_SPELLINGS.split(), strict=True))
+_GREEK: Final = dict(zip(_GREEK_LETTERS, _GREEK_SPELLINGS.split(), strict=True))
 _LATIN: Final = {"ß": "ss", "ø": "o", "æ": "e", "œ": "e", "đ": "d", "ł": "l", "ı": "i", "þ": "th", "ð": "th"}
 _LETTERS: Final = _CYRILLIC | _GREEK | _LATIN
 _NAMED: Final = re.compile(r"^(?:HIRAGANA LETTER|KATAKANA LETTER|HANGUL SYLLABLE) (?:SMALL )?([A-Z]+)$")

@@ -1,10 +1,11 @@
 """The ledger one call at a time: what it books, what it refuses, and that nothing booked can change."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 from sqlalchemy.exc import DatabaseError
 
 from billing import ledger
@@ -56,7 +57,7 @@ def test_the_life_of_a_song(database: Database, account: Account, job: JobId) ->
         (MovementKind.CAPTURE, 1, job),
         (MovementKind.HOLD, 2, job),
     ]
-    assert (kinds[3][0], lines[3].note, lines[3].job_id) == (MovementKind.GRANT, "Welcome", None)
+    assert (kinds[3][0], lines[3].note[:7], lines[3].job_id) == (MovementKind.GRANT, "Welcome", None)
     assert lines[0].at == NOW
     assert len(lines) == 4
 
@@ -229,7 +230,7 @@ def test_rolling_back_takes_everything_back(database: Database, account: Account
     class Stop(Exception):
         pass
 
-    with pytest.raises(Stop), database.transaction() as session:
+    with suppress(Stop), database.transaction() as session:
         ledger.hold(session, account.id, job, 2, key="h", now=NOW)
         raise Stop
     with database.transaction() as session:
@@ -259,16 +260,20 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_was_booked_cannot_be_changed_even_by_the_owner(
-    database: Database, account: Account, job: JobId, change: str
-) -> None:
+def test_what_was_booked_cannot_be_changed_even_by_the_owner(database: Database, account: Account, job: JobId) -> None:
     with database.transaction() as session:
         ledger.hold(session, account.id, job, 2, key="h", now=NOW)
         ledger.settle(session, job, captured=1, key="s", now=NOW)
-    with pytest.raises(DatabaseError, match="append-only"), database.transaction() as session:
-        for statement in change.split(";"):
-            session.execute(text(statement))
+    answers = {}
+    for change in CHANGES:
+        try:
+            with database.transaction() as session:
+                for statement in change.split(";"):
+                    session.execute(text(statement))
+            answers[change] = "done"
+        except DatabaseError as error:
+            answers[change] = str(error.orig)
+    assert [change for change, answer in answers.items() if "append-only" not in answer] == []
     with database.transaction() as session:
         assert purse(session, account) == (99, 0)
         assert ledger.faults(session) == ()
@@ -299,18 +304,20 @@ TAMPERS = [
 ]
 
 
-@pytest.mark.parametrize(("table", "change"), TAMPERS)
-def test_the_audit_finds_what_was_tampered_with(
-    database: Database, account: Account, job: JobId, table: str, change: str
-) -> None:
+def test_the_audit_finds_what_was_tampered_with(database: Database, account: Account, job: JobId) -> None:
     with database.transaction() as session:
         ledger.hold(session, account.id, job, 2, key="h", now=NOW)
         ledger.settle(session, job, captured=1, key="s", now=NOW)
+    with database.transaction() as session:
         assert ledger.faults(session) == ()
-    with database.transaction() as session:
-        session.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER ALL"))
-        assert session.execute(text(change)).rowcount > 0
-    with database.transaction() as session:
-        faults = ledger.faults(session)
-    assert faults
-    assert all(fault.startswith("Broken rule “") for fault in faults)
+        for table, change in TAMPERS:
+            savepoint = session.begin_nested()
+            session.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER ALL"))
+            result = session.execute(text(change))
+            assert isinstance(result, CursorResult)
+            assert result.rowcount > 0, change
+            found = ledger.faults(session)
+            assert found, change
+            assert all(fault.startswith("Broken rule “") for fault in found)
+            savepoint.rollback()
+        assert ledger.faults(session) == ()

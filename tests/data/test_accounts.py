@@ -168,14 +168,14 @@ def test_ids_that_are_none_find_nobody(database: Database) -> None:
 def test_a_new_password_ends_every_session_and_ticket(database: Database) -> None:
     ada = _create(database, "ada")
     with database.transaction() as session:
-        token = sessions.redeem_ticket(session, sessions.issue_ticket(session, ada.id), user_agent="", days=1)
-        ticket = sessions.issue_ticket(session, ada.id)
+        token = sessions.redeem_ticket(session, sessions.begin(session, ada.id, days=1).ticket, user_agent="")
+        ticket = sessions.begin(session, ada.id, days=1).ticket
     assert token is not None
     with database.transaction() as session:
         accounts.set_password(session, ada.id, "another hash")
     with database.transaction() as session:
         assert sessions.account_of(session, token) is None
-        assert sessions.redeem_ticket(session, ticket, user_agent="", days=1) is None
+        assert sessions.redeem_ticket(session, ticket, user_agent="") is None
         known = accounts.credentials(session, "ada")
     assert known is not None
     assert known.password_hash == "another hash"

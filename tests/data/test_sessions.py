@@ -20,9 +20,9 @@ def ada(database: Database) -> Account:
 
 def _sign_in(database: Database, account: Account, user_agent: str = "Browser", days: int = 14) -> str:
     with database.transaction() as session:
-        ticket = sessions.issue_ticket(session, account.id)
+        ticket = sessions.begin(session, account.id, days=days).ticket
     with database.transaction() as session:
-        token = sessions.redeem_ticket(session, ticket, user_agent=user_agent, days=days)
+        token = sessions.redeem_ticket(session, ticket, user_agent=user_agent)
     assert token is not None
     return token
 
@@ -43,13 +43,13 @@ def test_a_ticket_becomes_a_session_of_its_account(database: Database, ada: Acco
 
 def test_a_ticket_is_good_once_even_for_many_at_once(database: Database, ada: Account) -> None:
     with database.transaction() as session:
-        ticket = sessions.issue_ticket(session, ada.id)
+        ticket = sessions.begin(session, ada.id, days=1).ticket
     start = threading.Barrier(8)
 
     def redeem(_: int) -> str | None:
         with database.transaction() as session:
             start.wait()
-            return sessions.redeem_ticket(session, ticket, user_agent="", days=1)
+            return sessions.redeem_ticket(session, ticket, user_agent="")
 
     with ThreadPoolExecutor(8) as pool:
         tokens = [token for token in pool.map(redeem, range(8)) if token]
@@ -59,12 +59,12 @@ def test_a_ticket_is_good_once_even_for_many_at_once(database: Database, ada: Ac
 
 def test_an_old_ticket_is_worth_nothing(database: Database, ada: Account) -> None:
     with database.transaction() as session:
-        ticket = sessions.issue_ticket(session, ada.id)
+        ticket = sessions.begin(session, ada.id, days=1).ticket
         life = session.execute(text("SELECT expires_at - now() FROM ticket")).scalar_one()
     assert life == sessions.TICKET_LIFE
     _sql(database, "UPDATE ticket SET expires_at = now()")
     with database.transaction() as session:
-        assert sessions.redeem_ticket(session, ticket, user_agent="", days=1) is None
+        assert sessions.redeem_ticket(session, ticket, user_agent="") is None
 
 
 def test_strangers_tokens_open_nothing(database: Database, ada: Account) -> None:
@@ -72,7 +72,7 @@ def test_strangers_tokens_open_nothing(database: Database, ada: Account) -> None
     with database.transaction() as session:
         for token in ("", "nonsense", "\x00", "\ud800", "x" * 100_000, "' OR 1=1 --"):
             assert sessions.account_of(session, token) is None
-            assert sessions.redeem_ticket(session, token, user_agent="", days=1) is None
+            assert sessions.redeem_ticket(session, token, user_agent="") is None
             sessions.revoke(session, token)
         assert len(sessions.list_of(session, ada.id)) == 1
 
@@ -108,9 +108,9 @@ def test_signing_out_ends_this_session_only(database: Database, ada: Account) ->
 def test_signing_out_everywhere_ends_all_and_voids_tickets(database: Database, ada: Account) -> None:
     tokens = [_sign_in(database, ada) for _ in range(3)]
     with database.transaction() as session:
-        ticket = sessions.issue_ticket(session, ada.id)
+        ticket = sessions.begin(session, ada.id, days=1).ticket
         sessions.revoke_all(session, ada.id)
-        assert sessions.redeem_ticket(session, ticket, user_agent="", days=1) is None
+        assert sessions.redeem_ticket(session, ticket, user_agent="") is None
     assert [_whose(database, token) for token in tokens] == [None] * 3
 
 
@@ -123,11 +123,11 @@ def test_a_session_of_an_older_token_version_is_dead_even_if_its_row_is_left(dat
 def test_a_deleted_account_has_no_sessions_and_gets_none(database: Database, ada: Account) -> None:
     token = _sign_in(database, ada)
     with database.transaction() as session:
-        ticket = sessions.issue_ticket(session, ada.id)
+        ticket = sessions.begin(session, ada.id, days=1).ticket
     _sql(database, "UPDATE account SET deleted_at = now()")
     assert _whose(database, token) is None
     with database.transaction() as session:
-        assert sessions.redeem_ticket(session, ticket, user_agent="", days=1) is None
+        assert sessions.redeem_ticket(session, ticket, user_agent="") is None
 
 
 def test_being_seen_is_noted_at_most_once_a_minute(database: Database, ada: Account) -> None:
@@ -145,12 +145,12 @@ def test_being_seen_is_noted_at_most_once_a_minute(database: Database, ada: Acco
     assert seen_s_ago() < 50
 
 
-def test_the_list_shows_browsers_and_which_one_asks(database: Database, ada: Account) -> None:
+def test_the_list_shows_browsers_and_each_can_be_ended(database: Database, ada: Account) -> None:
     old = _sign_in(database, ada, "Fire\x00fox\n<b>" + "x" * 1000)
     new = _sign_in(database, ada, "Phone")
     with database.transaction() as session:
-        listed = sessions.list_of(session, ada.id, token=old)
-        assert [(one.user_agent[:10], one.current) for one in listed] == [("Phone", False), ("Firefox<b>", True)]
+        listed = sessions.list_of(session, ada.id)
+        assert [one.user_agent[:10] for one in listed] == ["Phone", "Firefox<b>"]
         assert len(listed[1].user_agent) <= 300
         sessions.revoke_one(session, ada.id, listed[0].id)
     assert _whose(database, new) is None
@@ -164,3 +164,15 @@ def test_nobody_ends_another_ones_session(database: Database, ada: Account) -> N
         target = sessions.list_of(session, ada.id)[0]
         sessions.revoke_one(session, eve.id, target.id)
     assert _whose(database, token) == ada
+
+
+def test_the_page_that_began_a_session_knows_it_before_the_cookie_is_fetched(database: Database, ada: Account) -> None:
+    with database.transaction() as session:
+        begun = sessions.begin(session, ada.id, days=1)
+        assert sessions.account_of_session(session, begun.session_id) == ada
+        token = sessions.redeem_ticket(session, begun.ticket, user_agent="Browser")
+        assert token is not None
+        assert sessions.of_token(session, token) == (ada, begun.session_id)
+        sessions.revoke_one(session, ada.id, begun.session_id)
+        assert sessions.account_of_session(session, begun.session_id) is None
+        assert sessions.account_of(session, token) is None

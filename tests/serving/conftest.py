@@ -12,16 +12,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from configs.settings import WorkerSettings
 from data.database import Database
+from data.repositories import jobs as job_rows
+from data.repositories import lanes
+from data.repositories.job_songs import MadeTake
 from data.repositories.jobs import Claimed
-from serving import attempts, jobs
+from serving import attempts, jobs, queue
 from serving.client import GatewayClient
 from serving.orchestrate import Orchestrator
+from serving.worker import Work, Worker
 from studio.words.account import Account
 from studio.words.brief import Brief, Controls
-from studio.words.job import Job
+from studio.words.job import Job, JobState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEY = "the key of tests"
@@ -191,3 +196,72 @@ def do_work(
         return pauses
 
     return work
+
+
+class RunningWorker:
+    """A worker in a thread of this process, doing ``work`` with what it claims."""
+
+    def __init__(self, database: Database, settings: WorkerSettings, work: Work) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        worker = Worker(database, settings, work=work, on_cancel=lambda _id: None, chores={}, beat=lambda: None)
+        self._thread = threading.Thread(target=self._run, args=(worker,))
+        self._thread.start()
+
+    def _run(self, worker: Worker) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(worker.run(self._stop, grace_s=5.0))
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+
+@pytest.fixture
+def run_worker(database: Database, worker_settings: WorkerSettings) -> Iterator[Callable[..., RunningWorker]]:
+    """Starts workers: ``run_worker(work, concurrency=4, sweep_s=3600)``; they are stopped after the test."""
+    workers: list[RunningWorker] = []
+
+    def start(work: Work, **settings: Any) -> RunningWorker:
+        worker = RunningWorker(database, worker_settings.model_copy(update=settings), work)
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def finish(database: Database) -> Callable[[Claimed], JobState]:
+    """Ends a claimed Job as processed, with two takes that have no files."""
+
+    def end(claimed: Claimed) -> JobState:
+        words = {"title": "x", "prompt": "x", "lyrics": "", "engine": "none", "engine_version": "1", "seed": 1}
+        takes = [MadeTake(index=index, assets={}, **words) for index in (0, 1)]
+        with database.transaction() as session:
+            return attempts.finish(session, claimed.job_id, claimed.attempt, takes, now=NOW)
+
+    return end
+
+
+@pytest.fixture
+def fill_queue(database: Database) -> Callable[..., None]:
+    """Puts many free Jobs without songs into an account's lane: ``fill_queue(account, 100, start_cost=3)``."""
+
+    def fill(account: Account, number: int, *, start_cost: int = 3) -> None:
+        with database.transaction() as session:
+            lanes.open_and_lock(session, account.id, start_cost=start_cost)
+            brief = json.dumps(job_rows.brief_to_json(Brief(description="x", controls=Controls(seed=1))))
+            session.execute(
+                text(
+                    "INSERT INTO job (id, account_id, kind, state, brief, price_credits, idempotency_key, request_hash)"
+                    " SELECT 'job_' || md5(:account_id || n), :account_id, 'song', 'queued', CAST(:brief AS jsonb), 0,"
+                    " 'fill ' || n, '' FROM generate_series(1, :number) n"
+                ),
+                {"account_id": account.id, "brief": brief, "number": number},
+            )
+            queue.wake(session, account.id)
+
+    return fill

@@ -126,12 +126,12 @@ CREATE INDEX ix_session_account_id ON session (account_id);
 
 CREATE TABLE ticket (
     token_hash bytea NOT NULL,
-    account_id varchar(40) NOT NULL,
+    session_id varchar(40) NOT NULL,
     expires_at timestamptz NOT NULL,
     CONSTRAINT pk_ticket PRIMARY KEY (token_hash),
-    CONSTRAINT fk_ticket_account_id FOREIGN KEY (account_id) REFERENCES account (id) ON DELETE CASCADE
+    CONSTRAINT fk_ticket_session_id FOREIGN KEY (session_id) REFERENCES session (id) ON DELETE CASCADE
 );
-CREATE INDEX ix_ticket_account_id ON ticket (account_id);
+CREATE INDEX ix_ticket_session_id ON ticket (session_id);
 
 
 CREATE TABLE job_progress (

@@ -288,6 +288,14 @@ ALTER TABLE hold
 CREATE FUNCTION ledger_faults() RETURNS TABLE (rule text, subject text)
 LANGUAGE sql STABLE
 AS $$
+    WITH counted AS (
+        SELECT account_id,
+            sum(amount) FILTER (WHERE purse = 'available') AS available,
+            sum(amount) FILTER (WHERE purse = 'held') AS held,
+            count(*) AS entries,
+            max(version) AS last
+        FROM entry WHERE account_id IS NOT NULL GROUP BY account_id
+    )
     SELECT 'the entries sum to nought', 'all' FROM entry HAVING coalesce(sum(amount), 0) <> 0
     UNION ALL
     SELECT 'a transfer has two entries, from its debit to its credit', t.id
@@ -298,11 +306,13 @@ AS $$
         OR count(*) FILTER (WHERE e.purse = t.credit AND e.amount = t.amount) <> 1
         OR bool_or(e.account_id IS DISTINCT FROM t.account_id AND e.purse IN ('available', 'held'))
     UNION ALL
-    SELECT 'a balance is the sum of its entries', a.account_id
-    FROM ledger_account a LEFT JOIN entry e USING (account_id)
-    GROUP BY a.account_id
-    HAVING a.available <> coalesce(sum(e.amount) FILTER (WHERE e.purse = 'available'), 0)
-        OR a.held <> coalesce(sum(e.amount) FILTER (WHERE e.purse = 'held'), 0)
+    SELECT 'a balance is the sum of its entries', account_id
+    FROM ledger_account a FULL JOIN counted c USING (account_id)
+    WHERE (a.available, a.held) IS DISTINCT FROM (coalesce(c.available, 0), coalesce(c.held, 0))
+    UNION ALL
+    SELECT 'versions count 1, 2, 3 …', account_id
+    FROM ledger_account a FULL JOIN counted c USING (account_id)
+    WHERE (a.version, a.version) IS DISTINCT FROM (coalesce(c.entries, 0), coalesce(c.last, 0))
     UNION ALL
     SELECT 'each entry says the balance after it', account_id || ' version ' || version
     FROM (
@@ -311,15 +321,11 @@ AS $$
         FROM entry WHERE account_id IS NOT NULL
     ) AS walk WHERE balance_after <> counted
     UNION ALL
-    SELECT 'versions count 1, 2, 3 …', a.account_id
-    FROM ledger_account a LEFT JOIN entry e USING (account_id)
-    GROUP BY a.account_id
-    HAVING a.version <> count(e.version) OR a.version <> coalesce(max(e.version), 0)
-    UNION ALL
-    SELECT 'held is the sum of the open holds', a.account_id
-    FROM ledger_account a LEFT JOIN hold h ON h.account_id = a.account_id AND h.state = 'open'
-    GROUP BY a.account_id
-    HAVING a.held <> coalesce(sum(h.amount), 0)
+    SELECT 'held is the sum of the open holds', account_id
+    FROM ledger_account a
+    FULL JOIN (SELECT account_id, sum(amount) AS held FROM hold WHERE state = 'open' GROUP BY account_id) AS open
+        USING (account_id)
+    WHERE a.held IS DISTINCT FROM coalesce(open.held, 0)
     UNION ALL
     SELECT 'each hold was posted and ended by its transfers', h.id
     FROM hold h JOIN transfer t ON t.id = h.transfer_id

@@ -16,9 +16,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --mute-audio"
-).split()
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 
 CONFIG = """
 [browser]
@@ -133,7 +133,8 @@ def session():
 
 
 SONG = st.Page(show_song, title="Song", url_path="song", visibility="hidden")
-pages = [st.Page(cards, title="Cards", default=True), *(st.Page(p, title=p.__name__.title()) for p in (rows, pair, session))]
+others = [st.Page(page, title=page.__name__.title()) for page in (rows, pair, session)]
+pages = [st.Page(cards, title="Cards", default=True), *others]
 nav = st.navigation([*pages, SONG])
 opened = ui.player(stop=st.session_state.get("stop", False))
 with st.sidebar:
@@ -195,8 +196,10 @@ async def peaks(request):
 
 async def cover(request):
     hue = sum(map(ord, request.path_params["id"])) * 47 % 360
-    shapes = f'<rect width="9" height="9" fill="hsl({hue} 45% 40%)"/><circle cx="3" cy="4" r="3" fill="hsl({hue + 90} 60% 60%)"/>'
-    return Response(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{shapes}</svg>', media_type="image/svg+xml")
+    ground = f'<rect width="9" height="9" fill="hsl({hue} 45% 40%)"/>'
+    moon = f'<circle cx="3" cy="4" r="3" fill="hsl({hue + 90} 60% 60%)"/>'
+    picture = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{ground}{moon}</svg>'
+    return Response(picture, media_type="image/svg+xml")
 
 
 async def played(request):
@@ -213,7 +216,9 @@ async def cancel(request):
 
 async def events(request):
     async def lines():
-        sent = 0
+        sent = len(EVENTS)
+        for event in {one["id"]: one for one in EVENTS}.values():
+            yield f"event: job\\ndata: {json.dumps(event)}\\n\\n"
         yield 'event: balance\\ndata: {"available_credits": 98, "held_credits": 2}\\n\\n'
         while not await request.is_disconnected():
             for event in EVENTS[sent:]:
@@ -244,6 +249,7 @@ async def control(request):
     BROKEN.extend(body.get("broken", []))
     if body.get("forget"):
         EVENTS.clear()
+        BROKEN.clear()
     return JSONResponse({"plays": PLAYS, "cancelled": CANCELLED})
 
 
@@ -308,7 +314,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(FLAGS))
         yield browser
         browser.close()
 
@@ -360,9 +366,9 @@ def play(page: Page, title: str) -> None:
     expect(page.get_by_role("button", name=f"Pause {title}").first).to_be_visible()
 
 
-def job(id: str, state: str, **more: object) -> dict[str, object]:
-    start = {"title": f"Wish {id}", "stage": "music", "progress": 0.42, "message": "", "eta_s": 38}
-    return {"id": id, "state": state, "song_ids": [], "position": None, **start, **more}
+def job(name: str, state: str, **more: object) -> dict[str, object]:
+    start = {"title": f"Wish {name}", "stage": "music", "progress": 0.42, "message": "", "eta_s": 38}
+    return {"id": name, "state": state, "song_ids": [], "position": None, **start, **more}
 
 
 def test_music_survives_page_changes_and_reruns(page: Page) -> None:
@@ -399,7 +405,6 @@ def test_a_reload_brings_the_queue_back_paused_at_the_same_second(page: Page) ->
     assert left_s > 30
     page.reload()
     expect(page.get_by_role("region", name="Player").get_by_role("link", name="Paper Lanterns")).to_be_visible()
-    page.wait_for_function("Math.abs(window.__melodeon.audio.currentTime - arguments[0]) < 3 || true")
     assert page.evaluate("window.__melodeon.audio.paused")
     assert page.evaluate("window.__melodeon.queue.length") == 5
     page.wait_for_function("window.__melodeon.audio.currentTime > 29")
@@ -461,9 +466,6 @@ def test_a_play_is_counted_once_after_half_of_a_short_song(page: Page, stage: St
     mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]  # type: ignore[index]
     assert mine == []
     page.wait_for_function("window.__melodeon.audio.paused")
-    page.wait_for_function(
-        "async () => (await (await fetch('/control', {method: 'POST', body: '{}'})).json()).plays.length"
-    )
     mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]  # type: ignore[index]
     assert mine == [{"song": "short", "listened_s": 2}]
 
@@ -477,6 +479,9 @@ def test_a_broken_stream_is_tried_once_more(page: Page, stage: Stage) -> None:
     bar.get_by_role("button", name="Next song").click()
     expect(bar.get_by_role("button", name="Try again")).to_be_visible()
     expect(bar.get_by_text("This song cannot be played right now.").first).to_be_visible()
+    control(page, stage, forget=True)
+    bar.get_by_role("button", name="Try again").click()
+    plays_on(page)
 
 
 def test_only_one_tab_plays(page: Page, stage: Stage, context: BrowserContext) -> None:
@@ -494,7 +499,7 @@ def test_menu_by_mouse_and_keyboard(page: Page) -> None:
     button = page.get_by_role("button", name="More for Copper Rain")
     button.click()
     menu = page.get_by_role("menu", name="More for Copper Rain")
-    expect(menu.get_by_role("menuitem")).to_have_text(re.compile("Play next|Add to queue|Download|Delete"))
+    expect(menu.get_by_role("menuitem")).to_have_count(4)
     page.keyboard.press("Escape")
     expect(menu).to_be_hidden()
     expect(button).to_be_focused()
@@ -504,6 +509,9 @@ def test_menu_by_mouse_and_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate("window.__melodeon.queue.map(song => song.id)") == ["s1", "s3", "s2", "s4", "short"]
     expect(page.get_by_text("did ")).to_have_count(0)
+    button.click()
+    button.click()
+    expect(menu).to_be_hidden()
     button.click()
     page.keyboard.press("ArrowUp")
     expect(menu.get_by_role("menuitem", name="Delete")).to_be_focused()
@@ -589,9 +597,10 @@ def test_job_rail_tells_each_finished_job_once(page: Page, stage: Stage) -> None
     assert control(page, stage)["cancelled"] == ["j2"]
     open_page(page, "Pair")
     panel = page.locator(".st-key-panel")
-    expect(panel.locator('[aria-current="step"]')).to_have_text("Music")
+    expect(panel.locator('[aria-current="step"]').first).to_have_text("Music")
     failed = job("j3", "failed", message="The engine stopped. Nothing was charged.")
     done = [job("j2", "cancelled"), job("j1", "processed"), job("j1", "processed"), job("j4", "processed"), failed]
+    page.wait_for_timeout(1100)  # what comes within a second of connecting counts as the picture, not as news
     control(page, stage, events=done)
     expect(page.get_by_text("finished: j1,j4")).to_be_visible()
     expect(panel.get_by_text("The engine stopped. Nothing was charged.")).to_be_visible()
@@ -609,14 +618,13 @@ def test_session_bridge_sets_and_clears_the_cookie_and_silences(page: Page, cont
     open_page(page, "Session")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("done True")).to_be_visible()
-    (cookie,) = context.cookies()
-    assert (cookie["name"], cookie["httpOnly"]) == ("sid", True)
+    assert [one["httpOnly"] for one in context.cookies() if one["name"] == "sid"] == [True]
     plays_on(page)
     page.get_by_role("button", name="Wrong ticket").click()
     expect(page.get_by_text("done False")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("done True")).to_be_visible()
-    assert context.cookies() == []
+    assert [one for one in context.cookies() if one["name"] == "sid"] == []
     expect(page.get_by_role("region", name="Player")).to_be_hidden()
     assert page.evaluate("window.__melodeon.audio.paused && localStorage.getItem('melodeon.player') === null")
 
@@ -636,7 +644,13 @@ def test_on_a_phone_everything_has_a_name_and_fits(browser: Browser, stage: Stag
         assert box["x"] + box["width"] <= size["width"]
     expect(bar.get_by_role("button", name="Shuffle")).to_be_hidden()
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-    nameless = "button:not([aria-label]):not(:has-text(/\\w/)), img:not([alt]), a:not([href])"
     for key in ("grid", "player"):
-        expect(page.locator(f".st-key-{key}").locator(nameless)).to_have_count(0)
+        unnamed = (
+            page.locator(f".st-key-{key}")
+            .locator("button, a, [role=slider]")
+            .evaluate_all(
+                "all => all.filter(one => !one.ariaLabel && !one.textContent.trim()).map(one => one.outerHTML)"
+            )
+        )
+        assert unnamed == []
     context.close()

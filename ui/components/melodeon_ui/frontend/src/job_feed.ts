@@ -4,7 +4,7 @@ import type { Balance, Job } from "./words";
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 /** What arrives this soon after connecting is the picture of now; later events are changes. */
-const SNAPSHOT_MS = 2000;
+const SNAPSHOT_MS = 1000;
 /** A success or a cancellation stays in sight this long; a failure until it is dismissed. */
 const GOODBYE_MS = 6000;
 

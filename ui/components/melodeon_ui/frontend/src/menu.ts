@@ -1,12 +1,8 @@
 // A small menu in the top layer: nothing clips it, Escape and a click outside close it.
-import { h, materialIcon } from "./dom";
+import { h, iconButton, materialIcon } from "./dom";
 import type { MenuItem } from "./words";
 
 const EDGE_PX = 8;
-/** A click on the button that just closed its menu by "outside click" must not open it again. */
-const REOPEN_AFTER_MS = 250;
-const closedAt = new WeakMap<HTMLElement, number>();
-
 function place(menu: HTMLElement, button: HTMLElement): void {
   const anchor = button.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = menu;
@@ -29,23 +25,41 @@ function move(items: HTMLButtonElement[], event: KeyboardEvent): void {
   items[target]?.focus();
 }
 
-/** Open a menu at a button; `pick` hears the chosen item's id. */
-export function openMenu(button: HTMLButtonElement, items: MenuItem[], label: string, pick: (id: string) => void): void {
-  if (performance.now() - (closedAt.get(button) ?? -REOPEN_AFTER_MS) < REOPEN_AFTER_MS) return;
+/** The "⋯" button and its menu; `pick` hears the chosen item's id. */
+export function menuButton(label: string, items: MenuItem[], pick: (id: string) => void): HTMLButtonElement {
+  // Pressing the button of an open menu is a click outside, which closes it: the click must not open it again.
+  let closesOnly = false;
+  const button = iconButton("more", label, () => {
+    if (!closesOnly) openMenu(button, items, label, pick);
+    closesOnly = false;
+  });
+  button.addEventListener("pointerdown", () => { closesOnly = button.getAttribute("aria-expanded") === "true"; });
+  button.classList.add("more");
+  button.setAttribute("aria-haspopup", "menu");
+  button.setAttribute("aria-expanded", "false");
+  return button;
+}
+
+function openMenu(button: HTMLButtonElement, items: MenuItem[], label: string, pick: (id: string) => void): void {
   const entries = items.map((item) =>
     h("button", {
       type: "button", role: "menuitem", tabindex: -1, class: item.danger ? "danger" : "",
       click: () => { menu.hidePopover(); pick(item.id); },
     }, item.icon ? materialIcon(item.icon) : null, item.label));
   const menu = h("div", { role: "menu", class: "menu", popover: "auto", "aria-label": label }, ...entries);
-  const follow = (): void => menu.hidePopover();
+  const follow = (): void => place(menu, button);
   menu.addEventListener("keydown", (event) => {
     if (event.key === "Tab") menu.hidePopover();
     else move(entries, event);
   });
+  // The browser gives the focus back by itself, but not to a button inside a shadow root.
+  let focusWasInside = false;
+  menu.addEventListener("beforetoggle", () => {
+    focusWasInside = menu.contains((menu.getRootNode() as ShadowRoot).activeElement);
+  });
   menu.addEventListener("toggle", (event) => {
-    if ((event as ToggleEvent).newState !== "closed") return;
-    closedAt.set(button, performance.now());
+    if (event.newState !== "closed") return;
+    if (focusWasInside) button.focus();
     button.setAttribute("aria-expanded", "false");
     window.removeEventListener("scroll", follow, true);
     window.removeEventListener("resize", follow);

@@ -1,8 +1,8 @@
 // Songs as cards, rows or a pair of takes. Playing happens in the same click, without Python.
 import { component, type Trigger, type View } from "./component";
-import { clock, h, icon, iconButton, relabel, safeHref, wantsNewTab, type IconName } from "./dom";
+import { clock, h, icon, relabel, safeHref, wantsNewTab, type IconName } from "./dom";
 import { engine, type Engine } from "./engine";
-import { openMenu } from "./menu";
+import { menuButton } from "./menu";
 import css from "./song_cards.css";
 import type { MenuItem, Song, SongCard, SongStatus } from "./words";
 
@@ -94,10 +94,16 @@ class SongCards implements View<CardsData> {
     return h("li", { class: `card ${playable(card) ? "ready" : "unready"}`, "data-id": card.id },
       this.art(card, title),
       h("div", { class: "text" },
-        h("a", { class: "title", href: safeHref(card.page) ?? "#", title, click: (event: MouseEvent) => this.open(event, card.id) }, title),
+        this.title(card, title),
         card.artist ? h("p", { class: "artist" }, card.artist) : null),
       this.more(card, title),
       this.facts(card));
+  }
+
+  private title(card: SongCard, title: string): HTMLElement {
+    const href = safeHref(card.page);
+    if (!href) return h("p", { class: "title", title }, title);
+    return h("a", { class: "title", href, title, click: (event: MouseEvent) => this.open(event, card.id) }, title);
   }
 
   private art(card: SongCard, title: string): HTMLElement {
@@ -128,7 +134,7 @@ class SongCards implements View<CardsData> {
     const waiting = playable(card) ? null : card.status_text || WAITING[card.status ?? "queued"]?.text;
     return h("div", { class: "facts" },
       this.data.layout === "list" && waiting ? h("p", { class: "waiting" }, waiting) : null,
-      h("p", { class: "words" }, ...words.filter(Boolean).map((word) => h("span", {}, word))),
+      words.some(Boolean) ? h("p", { class: "words" }, ...words.filter(Boolean).map((word) => h("span", {}, word))) : null,
       badges.length ? h("ul", { class: "badges", "aria-label": "Marks" }, ...badges) : null);
   }
 
@@ -136,12 +142,7 @@ class SongCards implements View<CardsData> {
     const local = [PLAY_NEXT, ADD_TO_QUEUE];
     const items = (card.menu ?? this.data.menu).filter((item) => playable(card) || !local.includes(item.id));
     if (items.length === 0) return null;
-    const label = `More for ${title}`;
-    const button = iconButton("more", label, () => openMenu(button, items, label, (item) => this.act(card, item)));
-    button.classList.add("more");
-    button.setAttribute("aria-haspopup", "menu");
-    button.setAttribute("aria-expanded", "false");
-    return button;
+    return menuButton(`More for ${title}`, items, (item) => this.act(card, item));
   }
 
   private act(card: SongCard, item: string): void {

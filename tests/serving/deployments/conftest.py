@@ -1,0 +1,152 @@
+"""Hosts at work without Ray: an engine that does what the test says, a folder store, a clock that stands still."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.object_store import FolderStore
+from serving.catalogue import spec_of
+from serving.contract import ApplicationHealth, CallContext, Event, MakeRequest, event_line
+from serving.deployments.finishing import Finisher
+from serving.deployments.host import EngineHost
+from serving.deployments.routing import NotReady
+from studio.sound.clip import Clip
+from studio.words.brief import Brief, Controls
+from studio.words.engine_spec import EngineSpec
+from studio.words.take import OnProgress, Picture, Progress, Sound, Take, Words
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+STEPS = 5
+
+Result = Sound | Words | Picture
+
+
+def noise(duration_s: float = 10.0) -> Sound:
+    """Sound that passes every gate."""
+    frames = round(duration_s * 48_000)
+    samples = np.random.default_rng(1).standard_normal((2, frames)) * 0.1
+    return Sound(clip=Clip(samples=samples.astype(np.float32)), tempo_bpm=100.0, key="A minor")
+
+
+@dataclass
+class StepEngine:
+    """An engine of a few steps. ``before_step`` runs in its thread before each; it may wait or raise."""
+
+    results: tuple[Result, ...] = ()
+    name: str = "builtin-song"
+    before_step: Callable[[int], None] = lambda step: None
+    loads: int = 0
+    steps_done: int = 0
+    at_work: int = 0
+    at_work_most: int = 0
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def spec(self) -> EngineSpec:
+        return spec_of(self.name)
+
+    def load(self) -> None:
+        self.loads += 1
+
+    def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
+        self.at_work += 1
+        self.at_work_most = max(self.at_work_most, self.at_work)
+        try:
+            for step in range(STEPS):
+                self.before_step(step)
+                on_progress(Progress(fraction=step / STEPS, message="Working"))
+                self.steps_done += 1
+        finally:
+            self.at_work -= 1
+            self.ended.set()
+        settings = {"duration_s": 10.0, "note": "A remark."}
+        return tuple(
+            Take(result=result, engine=self.name, engine_version="1", seed=brief.take_seed(index), settings=settings)
+            for index, result in enumerate(self.results)
+        )
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    return tmp_path / "scratch"
+
+
+@pytest.fixture
+def host_of(store: FolderStore, scratch: Path) -> Callable[..., EngineHost]:
+    """Makes a loaded host of this engine over the test's store."""
+
+    def make(engine: StepEngine, **options: float) -> EngineHost:
+        finisher = Finisher(store, spec=engine.spec, scratch=scratch, clock=lambda: NOW)
+        host = EngineHost(engine, finisher, **options)
+        host.load()
+        return host
+
+    return make
+
+
+def request_for(
+    *, takes: int = 1, deadline_s: float = 30.0, controls: Controls | None = None, **brief: object
+) -> MakeRequest:
+    """One ordinary request."""
+    call = CallContext(job_id="job_1", attempt=1, deadline_s=deadline_s, key_prefix="songs/acc_1/job_1/1", trace_id="t")
+    words = {"description": "warm folk", "title": "Walking Home", **brief}
+    return MakeRequest(
+        call=call, artist="ada", brief=Brief(takes=takes, controls=controls or Controls(seed=7), **words)
+    )
+
+
+@pytest.fixture
+def ask() -> Callable[..., MakeRequest]:
+    return request_for
+
+
+async def _listen(host: EngineHost, request: MakeRequest) -> list[Event]:
+    async with aclosing(host.make(request)) as events:
+        return [event async for event in events]
+
+
+@pytest.fixture
+def answers() -> Callable[[EngineHost, MakeRequest], list[Event]]:
+    """Every event of one call."""
+    return lambda host, request: asyncio.run(_listen(host, request))
+
+
+@pytest.fixture
+def sound() -> Callable[[float], Sound]:
+    return noise
+
+
+@pytest.fixture
+def step_engine() -> type[StepEngine]:
+    return StepEngine
+
+
+class LocalRouter:
+    """Applications that are hosts in this process."""
+
+    def __init__(self, hosts: dict[str, EngineHost], *, starting: tuple[str, ...] = ()) -> None:
+        self.hosts = hosts
+        self.starting = starting
+
+    async def health(self) -> dict[str, ApplicationHealth]:
+        up = {name: ApplicationHealth(ready=True, status="RUNNING", replicas=1) for name in self.hosts}
+        return up | {name: ApplicationHealth(ready=False, status="DEPLOYING") for name in self.starting}
+
+    async def stream(self, application: str, request: MakeRequest) -> AsyncGenerator[bytes, None]:
+        if application not in self.hosts:
+            raise NotReady(application, "DEPLOYING")
+        async with aclosing(self.hosts[application].make(request)) as events:
+            async for event in events:
+                yield event_line(event)
+
+
+@pytest.fixture
+def local_router() -> type[LocalRouter]:
+    return LocalRouter

@@ -1,0 +1,282 @@
+"""An attempt at a Job against a gateway over real HTTP, and the worker process itself: stages, retries, death."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from billing import ledger
+from data.database import Database
+from data.repositories import songs as song_rows
+from serving import attempts, jobs
+from serving.attempts import RetryRule
+from serving.progress import WEIGHTS, ProgressBoard
+from serving.sweep import sweep_database
+from studio.words.account import Account
+from studio.words.asset import AssetRole
+from studio.words.brief import Brief, BriefMode, Controls
+from studio.words.job import Job, JobState, Stage
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+RULE = RetryRule(base_s=0.2)
+COMPLETE = Brief(
+    mode=BriefMode.LYRICS, prompt="folk", lyrics="[verse]\nla", title="Mine", controls=Controls(seed=1, tempo_bpm=90)
+)
+
+
+def look(database: Database, account: Account, job: Job) -> Job:
+    with database.transaction() as session:
+        return jobs.get(session, account, job.id)
+
+
+def songs_of(database: Database, account: Account) -> list[song_rows.Song]:
+    with database.transaction() as session:
+        found = song_rows.library(session, account.id, before=None)
+    return sorted(found, key=lambda song: song.take_index)
+
+
+def balance(database: Database, account: Account) -> tuple[int, int]:
+    with database.transaction() as session:
+        found = ledger.balance(session, account.id)
+        assert ledger.faults(session) == ()
+    return found.available_credits, found.held_credits
+
+
+def wait_for(condition: Callable[[], bool], *, most_s: float = 30.0) -> None:
+    until = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_a_song_from_a_description(database, account, ask, claim, do_work, job_gateway) -> None:
+    job = ask(account)
+    assert do_work(claim(account)) == []
+    ended = look(database, account, job)
+    assert (ended.state, ended.reason, ended.progress) == (JobState.PROCESSED, "", 1.0)
+    first, second = songs_of(database, account)
+    assert (first.title, first.lyrics, first.prompt) == ("Harbour", "[verse]\nla la", "warm folk")
+    assert set(first.assets) == set(AssetRole)
+    assert first.assets[AssetRole.WAV].key == f"songs/{account.id}/{job.id}/1/0.wav"
+    assert first.assets[AssetRole.COVER].key != second.assets[AssetRole.COVER].key
+    assert (first.seed, second.seed, second.guidance_scale) == (7, 8, 15.0)
+    assert (first.tags, first.lines[0].text, first.tempo_bpm) == (("folk", "calm"), "la", 96.0)
+    assert job_gateway.calls() == {"lyrics": 1, "song": 1, "cover": 1, "tags": 1}
+    assert balance(database, account) == (98, 0)
+
+
+def test_words_the_person_gave_are_not_written_anew(database, account, ask, claim, do_work, job_gateway) -> None:
+    ask(account, brief=COMPLETE)
+    do_work(claim(account))
+    assert job_gateway.calls()["lyrics"] == 0
+    music = next(request["brief"] for request in job_gateway.requests if request["brief"]["kind"] == "song")
+    assert (music["lyrics"], music["title"], music["controls"]["tempo_bpm"]) == ("[verse]\nla", "Mine", 90)
+    cover = next(request["brief"] for request in job_gateway.requests if request["brief"]["kind"] == "cover")
+    assert (cover["takes"], cover["controls"]["tempo_bpm"], cover["controls"]["seed"]) == (2, None, 1)
+
+
+def test_a_missing_title_is_written_and_the_rest_kept(database, account, ask, claim, do_work) -> None:
+    ask(account, brief=Brief(mode=BriefMode.LYRICS, prompt="folk", lyrics="own words", controls=Controls(seed=1)))
+    do_work(claim(account))
+    song = songs_of(database, account)[0]
+    assert (song.title, song.prompt, song.lyrics) == ("Harbour", "folk", "own words")
+
+
+@pytest.mark.parametrize("plan", ["429", "503"])
+def test_back_pressure_spends_no_attempt(database, account, ask, claim, do_work, job_gateway, plan: str) -> None:
+    job_gateway.plans["song"] = [plan]
+    job = ask(account)
+    assert do_work(claim(account)) == [0.2]
+    waiting = look(database, account, job)
+    assert waiting.state is JobState.QUEUED
+    assert "engines are" in waiting.reason
+    time.sleep(0.3)
+    again = claim(account)
+    assert (again.attempt, again.number_of_failures) == (2, 0)
+    assert "text" in again.results
+    do_work(again)
+    assert look(database, account, job).state is JobState.PROCESSED
+    assert job_gateway.calls()["lyrics"] == 1
+
+
+def test_a_gateway_that_is_not_there_is_back_pressure(database, account, ask, claim, do_work, job_gateway) -> None:
+    job = ask(account)
+    job_gateway.url = "http://127.0.0.1:9"
+    assert do_work(claim(account)) == [5.0]
+    assert look(database, account, job).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("plan", ["broken", "failed", "takes fail"])
+def test_lost_work_is_an_attempt(database, account, ask, claim, do_work, job_gateway, plan: str) -> None:
+    job_gateway.plans["song"] = [plan] * 3
+    job = ask(account)
+    for pause_s in (0.2, 0.6):
+        assert do_work(claim(account)) == [pytest.approx(pause_s)]
+        time.sleep(pause_s + 0.1)
+    assert do_work(claim(account)) == []
+    assert look(database, account, job).state is JobState.FAILED
+    assert look(database, account, job).reason != ""
+    assert job_gateway.calls()["lyrics"] == 1
+    assert balance(database, account) == (100, 0)
+
+
+def test_what_an_engine_refuses_fails_at_once(database, account, ask, claim, do_work, job_gateway) -> None:
+    job_gateway.plans["song"] = ["unfit"]
+    job = ask(account)
+    assert do_work(claim(account)) == []
+    ended = look(database, account, job)
+    assert (ended.state, ended.reason, ended.reason_code) == (JobState.FAILED, "It unfit.", "unfit")
+    assert balance(database, account) == (100, 0)
+
+
+def test_one_take_of_two_is_paid_by_itself(database, account, ask, claim, do_work, job_gateway) -> None:
+    job_gateway.plans["song"] = ["second fails"]
+    job = ask(account)
+    do_work(claim(account))
+    assert look(database, account, job).state is JobState.PROCESSED
+    first, second = songs_of(database, account)
+    assert (first.status, second.status) == (JobState.PROCESSED, JobState.FAILED)
+    assert second.reason == "The take was silent."
+    assert balance(database, account) == (99, 0)
+
+
+@pytest.mark.parametrize("plan", ["broken", "unfit", "failed", "takes fail"])
+def test_cover_and_tags_never_lose_a_song(database, account, ask, claim, do_work, job_gateway, plan: str) -> None:
+    job_gateway.plans["cover"], job_gateway.plans["tags"] = [plan], [plan]
+    job = ask(account)
+    do_work(claim(account))
+    ended = look(database, account, job)
+    assert ended.state is JobState.PROCESSED
+    assert "no cover" in ended.reason
+    song = songs_of(database, account)[0]
+    assert (song.status, song.tags) == (JobState.PROCESSED, ())
+    assert set(song.assets) == {AssetRole.WAV, AssetRole.STREAM, AssetRole.PEAKS}
+    assert balance(database, account) == (98, 0)
+
+
+def test_a_busy_painter_is_asked_again(database, account, ask, claim, do_work, job_gateway) -> None:
+    job_gateway.plans["cover"] = ["503", "429"]
+    ask(account)
+    do_work(claim(account))
+    assert AssetRole.COVER in songs_of(database, account)[0].assets
+
+
+def test_cancelling_closes_the_stream_and_frees_the_credits(
+    database, account, ask, claim, do_work, job_gateway
+) -> None:
+    job_gateway.plans["song"] = ["hang"]
+    job = ask(account)
+    claimed = claim(account)
+    work = threading.Thread(target=do_work, args=(claimed,))
+    work.start()
+    wait_for(lambda: job_gateway.calls()["song"] == 1)
+    with database.transaction() as session:
+        jobs.cancel(session, account, job.id, now=NOW)
+    work.join(timeout=10)
+    assert job_gateway.caller_gone.wait(5)
+    assert look(database, account, job).state is JobState.CANCELLED
+    assert balance(database, account) == (100, 0)
+
+
+def test_a_fenced_worker_stops_by_itself(database, account, ask, claim, do_work, job_gateway) -> None:
+    job_gateway.plans["song"] = ["hang"]
+    job = ask(account)
+    claimed = claim(account, lease_s=0.0)
+    with database.transaction() as session:
+        attempts.expire(session, account.id, job.id, rule=RULE, now=NOW)
+    claim(account)
+    do_work(claimed)
+    assert look(database, account, job).state is JobState.PROCESSING
+    assert balance(database, account) == (98, 2)
+
+
+def test_progress_is_told_and_weighed(database, account, ask, claim, do_work, job_gateway) -> None:
+    job_gateway.plans["song"] = ["hang"]
+    job = ask(account)
+    claimed = claim(account)
+    work = threading.Thread(target=do_work, args=(claimed,))
+    work.start()
+    wait_for(lambda: look(database, account, job).message == "still at it")
+    seen = look(database, account, job)
+    assert seen.stage is Stage.MUSIC
+    assert WEIGHTS[Stage.TEXT] < seen.progress < 1
+    assert songs_of(database, account)[0].title == "Harbour"
+    with database.transaction() as session:
+        jobs.cancel(session, account, job.id, now=NOW)
+    work.join(timeout=10)
+
+
+def test_progress_never_goes_back_and_ends_at_one() -> None:
+    board = ProgressBoard()
+    seen = []
+    for stage, fraction in [("text", 0.5), ("text", 0.2), ("text", 1), ("cover", 1), ("music", 1), ("tags", 1)]:
+        board.note(Stage(stage), fraction)
+        seen.append(board.fraction)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(1.0)
+
+
+# the process itself
+
+
+@contextmanager
+def worker_process(database: Database, gateway_url: str, folder: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``python -m serving.worker`` with quick leases."""
+    quick = {"lease_s": 2, "heartbeat_s": 0.5, "sweep_s": 0.3, "retry_base_s": 0.2, "concurrency": 2}
+    settings = {f"MELODEON_WORKER__{name.upper()}": str(value) for name, value in quick.items()}
+    addresses = {
+        "MELODEON_VAR": folder,
+        "MELODEON_DATABASE__URL": database.conninfo,
+        "MELODEON_SERVE__GATEWAY_URL": gateway_url,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "serving.worker"], env={**os.environ, **settings, **addresses})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_kill_9_in_the_middle_goes_on_from_the_last_stage(database, account, ask, job_gateway, tmp_path) -> None:
+    job_gateway.plans["song"] = ["hang"]
+    job = ask(account)
+    with worker_process(database, job_gateway.url, str(tmp_path)) as first:
+        wait_for(lambda: job_gateway.calls()["song"] == 1)
+        first.kill()
+        first.wait()
+    with worker_process(database, job_gateway.url, str(tmp_path)):
+        wait_for(lambda: look(database, account, job).state is JobState.PROCESSED)
+    ended = look(database, account, job)
+    assert ended.attempt == 2
+    assert job_gateway.calls()["lyrics"] == 1
+    assert job_gateway.calls()["song"] == 2
+    assert songs_of(database, account)[0].assets[AssetRole.WAV].key.endswith("/2/0.wav")
+    assert balance(database, account) == (98, 0)
+
+
+def test_sigterm_waits_for_work_and_cancel_reaches_the_process(database, account, ask, job_gateway, tmp_path) -> None:
+    job_gateway.plans["song"] = ["hang", "hang"]
+    first, second = ask(account), ask(account)
+    with worker_process(database, job_gateway.url, str(tmp_path)) as process:
+        wait_for(lambda: job_gateway.calls()["song"] == 1)
+        assert (tmp_path / "run" / "worker.beat").exists()
+        with database.transaction() as session:
+            jobs.cancel(session, account, first.id, now=NOW)
+        wait_for(lambda: look(database, account, first).state is JobState.CANCELLED, most_s=3)
+        wait_for(lambda: job_gateway.calls()["song"] == 2)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None
+        with database.transaction() as session:
+            jobs.cancel(session, account, second.id, now=NOW)
+        assert process.wait(timeout=20) == 0
+    assert look(database, account, second).state is JobState.CANCELLED
+    assert sweep_database(database, rule=RULE).expired == 0
+    assert balance(database, account) == (100, 0)

@@ -1,0 +1,179 @@
+"""What is sung is singable: in the scale, on the chords, with the words, and built from motifs."""
+
+import itertools
+import random
+import statistics
+from bisect import bisect_right
+
+import pytest
+
+from studio.music.compose import compose, lines_sung
+from studio.music.form import plan_sections
+from studio.music.genres import GENRES
+from studio.music.melody import HELD_S, VOICE_RANGE
+from studio.music.score import Chord, Note, Part, Score
+from studio.music.theory import parse_key
+from studio.text.phonetics import stresses
+from studio.text.style import Style
+
+VERSES = (
+    "The quiet evening turns to blue|I trace your name on fogged-up glass|the city hums beneath my hands"
+    "|I know you're looking for it too",
+    "I kept the letters that you wrote|there is a fire inside my chest|another exit rolling by"
+    "|and every window holds a ghost",
+)
+CHORUS = "Driving home at midnight|we're a little closer than before|driving home at midnight|I don't need a reason"
+
+
+def lyrics_for(duration_s: float, tempo_bpm: float) -> str:
+    written, verse = [], 0
+    for name, count in plan_sections(duration_s, tempo_bpm, instrumental=False):
+        text = CHORUS if name == "chorus" else VERSES[verse % 2]
+        verse += name == "verse"
+        written += [f"[{name}]", *text.split("|")[:count]]
+    return "\n".join(written)
+
+
+def song(genre: str, seed: int, *, voice: str = "female", tempo_bpm: float | None = None) -> Score:
+    tempo = tempo_bpm or sum(GENRES[genre].tempo_bpm) / 2
+    return compose(
+        Style(genre=genre, voice=voice),
+        lyrics=lyrics_for(90, tempo),
+        tempo_bpm=tempo,
+        key=None,
+        duration_s=90,
+        seed=seed,
+        guidance=15,
+        instrumental=False,
+    )
+
+
+SONGS = {genre: [song(genre, seed) for seed in (1, 2)] for genre in GENRES}
+
+
+def chord_at(score: Score, beats: float) -> Chord:
+    starts = [chord.start_beats for chord in score.chords]
+    return score.chords[max(0, bisect_right(starts, beats) - 1)]
+
+
+def classes(chord: Chord) -> set[int]:
+    return {pitch % 12 for pitch in chord.pitches}
+
+
+def intervals(notes: tuple[Note, ...]) -> list[int]:
+    return [b.pitch - a.pitch for a, b in itertools.pairwise(notes)]
+
+
+def repeated_share(steps: list[int]) -> float:
+    grams = [tuple(steps[at : at + 3]) for at in range(len(steps) - 2)]
+    return sum(grams.count(gram) > 1 for gram in grams) / len(grams)
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_the_voice_stays_in_the_scale_or_on_the_chord(genre: str) -> None:
+    for score in SONGS[genre]:
+        scale = set(parse_key(score.key).scale)
+        for note in score.of_part(Part.VOCAL):
+            around = classes(chord_at(score, note.start_beats + 0.1))
+            # A borrowed chord replaces a note of the scale; nothing else may leave the key.
+            assert note.pitch % 12 in scale | around
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_strong_beats_carry_chord_tones(genre: str) -> None:
+    for score in SONGS[genre]:
+        strong = [n for n in score.of_part(Part.VOCAL) if abs((n.start_beats + 1) % 2 - 1) < 0.06]
+        fitting = [n.pitch % 12 in classes(chord_at(score, n.start_beats + 0.1)) for n in strong]
+        assert statistics.mean(fitting) >= 0.9
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_held_notes_do_not_rub_against_the_chord(genre: str) -> None:
+    for score in SONGS[genre]:
+        sung_s = rubbing_s = 0.0
+        for note in score.of_part(Part.VOCAL):
+            length_s = score.seconds(note.length_beats)
+            sung_s += length_s
+            for chord in score.chords if length_s >= HELD_S else ():
+                start = max(chord.start_beats, note.start_beats)
+                overlap = min(chord.start_beats + chord.length_beats, note.start_beats + note.length_beats) - start
+                if overlap > 0 and any((note.pitch - tone) % 12 in {1, 11} for tone in classes(chord)):
+                    rubbing_s += score.seconds(overlap)
+        assert rubbing_s / sung_s <= 0.05
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_leaps_are_rare_and_motifs_return(genre: str) -> None:
+    for score in SONGS[genre]:
+        notes = score.of_part(Part.VOCAL)
+        steps = intervals(notes)
+        assert sum(abs(step) > 7 for step in steps) / len(steps) <= 0.06
+        assert sum(step == 0 for step in steps) / len(steps) <= 0.6
+        assert repeated_share(steps) >= 0.5
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_motifs_return_far_more_than_by_chance(genre: str) -> None:
+    ratios = []
+    for score in SONGS[genre]:
+        notes = list(score.of_part(Part.VOCAL))
+        shuffled = notes[:]
+        random.Random(1).shuffle(shuffled)
+        ratios.append(repeated_share(intervals(tuple(notes))) / max(0.05, repeated_share(intervals(tuple(shuffled)))))
+    assert statistics.mean(ratios) >= 2.0
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_stressed_syllables_seek_the_beat(genre: str) -> None:
+    on_beat: dict[bool, list[bool]] = {True: [], False: []}
+    for score in SONGS[genre]:
+        marks = [mark for line in lines_sung(score) for mark in stresses(line)]
+        for note, mark in zip(score.of_part(Part.VOCAL), marks, strict=True):
+            on_beat[mark].append(abs(note.start_beats - round(note.start_beats)) < 0.08)
+    assert statistics.mean(on_beat[True]) - statistics.mean(on_beat[False]) >= 0.25
+
+
+@pytest.mark.parametrize("voice", ["female", "male"])
+@pytest.mark.parametrize("genre", ["pop", "jazz", "ballad"])
+def test_the_voice_keeps_its_range(genre: str, voice: str) -> None:
+    low, high = VOICE_RANGE[voice]
+    notes = song(genre, 5, voice=voice).of_part(Part.VOCAL)
+    assert all(low <= note.pitch <= high for note in notes)
+    assert max(n.pitch for n in notes) - min(n.pitch for n in notes) >= 7
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_choruses_lie_higher_than_verses(genre: str) -> None:
+    heights: dict[str, list[int]] = {"verse": [], "chorus": []}
+    for score in SONGS[genre]:
+        for section in score.sections:
+            if section.name in heights:
+                first, last = section.start_bar * 4, (section.start_bar + section.bars) * 4
+                heights[section.name] += [
+                    note.pitch for note in score.of_part(Part.VOCAL) if first <= note.start_beats < last
+                ]
+    assert statistics.mean(heights["chorus"]) > statistics.mean(heights["verse"])
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_the_last_sung_note_is_the_tonic(genre: str) -> None:
+    for score in SONGS[genre]:
+        assert score.of_part(Part.VOCAL)[-1].pitch % 12 == parse_key(score.key).tonic
+
+
+@pytest.mark.parametrize("part", [Part.VOCAL, Part.HARMONY])
+def test_a_voice_sings_one_note_at_a_time(part: Part) -> None:
+    for scores in SONGS.values():
+        for score in scores:
+            notes = score.of_part(part)
+            for a, b in itertools.pairwise(notes):
+                assert a.start_beats + a.length_beats <= b.start_beats + 1e-9
+
+
+def test_the_second_voice_sings_the_same_words_below_the_first() -> None:
+    score = song("pop", 1)
+    first = {note.syllable: note for note in score.of_part(Part.VOCAL)}
+    second = score.of_part(Part.HARMONY)
+    assert second
+    assert all(note.syllable in first for note in second)
+    assert statistics.mean(n.pitch for n in second) < statistics.mean(n.pitch for n in first.values())
