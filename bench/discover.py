@@ -4,7 +4,8 @@
 
 What is timed is what a door does: take a connection from the pool, read one page of 24 songs with artist, tags and
 assets in one statement, translate it into words, and give the connection back. One caller, tables just analysed and
-in memory; the database listens on the same machine.
+in memory; the database listens on the same machine. ``cpu_ms`` is the caller's own processor time for a page, which
+other work on the machine disturbs less than the wall clock.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from studio.words.ids import AccountId, SongId
 PROMISE_MS: Final = 20.0
 SONGS, QUICK_SONGS = 100_000, 5_000
 PAGES, QUICK_PAGES = 1_000, 200
-ACCOUNTS: Final = 500
+SONGS_EACH: Final = 200
 SEED: Final = 7
 
 _LYRICS: Final = "[verse]\n" + "A line of some ordinary length about the rain\n" * 24
@@ -63,7 +64,7 @@ _FILL: Final = (
 
 def fill(database: Database, number_of_songs: int) -> None:
     """Publish so many songs, each with words, four tags and five objects."""
-    values = {"accounts": ACCOUNTS, "songs": number_of_songs, "lyrics": _LYRICS, "lines": _LINES}
+    values = {"accounts": number_of_songs // SONGS_EACH, "songs": number_of_songs, "lyrics": _LYRICS, "lines": _LINES}
     values |= {"sections": _SECTIONS, "tags": list(_TAGS)}
     with database.transaction() as session:
         session.execute(text("SET LOCAL statement_timeout = 0"))
@@ -76,14 +77,16 @@ def measure(name: str, read: Callable[[], int], pages: int) -> dict[str, object]
     for _ in range(10):
         read()
     times_ms = []
+    cpu_begin = time.process_time()
     for _ in range(pages):
         begin = time.perf_counter()
         found = read()
         times_ms.append((time.perf_counter() - begin) * 1000)
         if found != 24:
             raise RuntimeError(f"{name}: a page has {found} songs instead of 24")
+    cpu_ms = (time.process_time() - cpu_begin) * 1000 / pages
     p50_ms, p95_ms, p99_ms = (percentile(times_ms, share) for share in (0.50, 0.95, 0.99))
-    return {"page": name, "pages": pages, "p50_ms": p50_ms, "p95_ms": p95_ms, "p99_ms": p99_ms,
+    return {"page": name, "pages": pages, "p50_ms": p50_ms, "p95_ms": p95_ms, "p99_ms": p99_ms, "cpu_ms": cpu_ms,
             "promise": f"p95 < {PROMISE_MS:.0f} ms", "kept": p95_ms < PROMISE_MS}  # fmt: skip
 
 
@@ -96,7 +99,7 @@ def run(number_of_songs: int, pages: int) -> list[dict[str, object]]:
             moments: list[tuple[datetime, SongId]] = [
                 (row[0], SongId(row[1]))
                 for row in session.execute(
-                    text("SELECT published_at, id FROM song ORDER BY published_at DESC OFFSET 0 LIMIT :most"),
+                    text("SELECT published_at, id FROM song ORDER BY published_at DESC LIMIT :most"),
                     {"most": number_of_songs - 24},
                 )
             ]
@@ -110,7 +113,7 @@ def run(number_of_songs: int, pages: int) -> list[dict[str, object]]:
                 return len(songs.discover(session, before=chance.choice(moments)))
 
         def library() -> int:
-            account_id = AccountId(f"acc_{chance.randrange(ACCOUNTS):032d}")
+            account_id = AccountId(f"acc_{chance.randrange(number_of_songs // SONGS_EACH):032d}")
             with database.transaction() as session:
                 return len(songs.library(session, account_id))
 

@@ -2,6 +2,7 @@
 
 import csv as csv_files
 import json as json_text
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -52,8 +53,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest of ``values`` that at least ``share`` (0-1) of them do not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, min(len(ordered) - 1, -int(-share * len(ordered) // 1) - 1))]
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def machine() -> str:

@@ -30,9 +30,10 @@ import psutil
 import psycopg
 import structlog
 
-from data.postgres_place import Place, PostgresFailed, settle
+from data.postgres_place import ClosedPlace, Place, PostgresFailed, settle
 
 __all__ = [
+    "ClosedPlace",
     "EmbeddedPostgres",
     "FolderInUse",
     "PortTaken",
@@ -160,9 +161,15 @@ class EmbeddedPostgres:
         """
         if self.running():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+        except PermissionError as error:
+            raise ClosedPlace(
+                f"The present user may not write to {error.filename}. Start Melodeon as the user that made it, "
+                "or set MELODEON_VAR to a folder of your own."
+            ) from None
         try:
             place = settle(self.folder, outside=self._outside)
             if not place.data.exists():

@@ -78,13 +78,11 @@ def resolve_range(key: str, size_bytes: int, start: int, end: int | None) -> tup
         end: last byte, inclusive; None or beyond the object: its last byte.
 
     Raises:
-        BadRange: no byte of the object is in the range. The whole of an empty object is a range of no bytes.
+        BadRange: no byte of the object is in the range. The whole and the last bytes of an empty object are no bytes.
     """
     check_range(key, start, end)
     if start < 0:
         start = max(0, size_bytes + start)
-        if size_bytes == 0:
-            raise BadRange(key)
     if start == 0 and end is None:
         return 0, size_bytes
     if start >= size_bytes:

@@ -148,8 +148,13 @@ class S3Store:
             wanted = {"Range": f"bytes={start}"}
         elif start > 0 or end is not None:
             wanted = {"Range": f"bytes={start}-{'' if end is None else end}"}
-        with self._outages(key):
-            body = self._client.get_object(Bucket=self._bucket, Key=key, **wanted)["Body"]
+        try:
+            with self._outages(key):
+                body = self._client.get_object(Bucket=self._bucket, Key=key, **wanted)["Body"]
+        except BadRange:
+            if start < 0:
+                return iter(())  # only an empty object has no last bytes
+            raise
         return self._read(key, body)
 
     def head(self, key: str) -> Asset | None:

@@ -133,7 +133,7 @@ def finish(session: Session, job_id: JobId, attempt: int, outcomes: Sequence[Out
         return JobState.CANCELLED
     made = [outcome for outcome in outcomes if isinstance(outcome, MadeTake)]
     lost = [outcome for outcome in outcomes if isinstance(outcome, LostTake)]
-    kept = sum(job_songs.write_made(session, job_id, take) for take in made)
+    kept = job_songs.write_made(session, job_id, made)
     state = JobState.PROCESSED if made else JobState.FAILED
     reason = lost[0].sentence if lost else next((take.note for take in made if take.note), "")
     code = "" if not lost else "partly_made" if made else "not_made"
@@ -219,9 +219,7 @@ def _claim(session: Session, account_id: AccountId, *, lease_s: float) -> Claime
 
 def _standing(session: Session, job_id: JobId, attempt: int) -> Standing:
     """Lock lane and Job of a living attempt."""
-    account_id = job_rows.account_of(session, job_id)
-    if account_id is not None:
-        lanes.lock(session, account_id)
+    if lanes.lock_of_job(session, job_id):
         standing = job_rows.lock(session, job_id)
         if standing is not None and standing.state is JobState.PROCESSING and standing.attempt == attempt:
             return standing

@@ -45,6 +45,7 @@ class AlarmClock:
 
     def __init__(self, conninfo: str, *, run_lane: RunLane, chores: dict[str, tuple[str, Chore]]) -> None:
         self._app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
+        self._opened = asyncio.Event()
 
         @self._app.task(name=lanes.ALARM_TASK, queue=lanes.ALARM_QUEUE)
         async def ring(account_id: str) -> None:
@@ -78,6 +79,7 @@ class AlarmClock:
         while True:
             try:
                 async with self._app.open_async():
+                    self._opened.set()
                     await self._app.run_worker_async(
                         queues=[lanes.ALARM_QUEUE, CHORE_QUEUE],
                         concurrency=concurrency,
@@ -98,6 +100,10 @@ class AlarmClock:
             except Exception as error:  # noqa: BLE001 - whatever ended it, the clock must go on
                 _log.warning("alarm clock failed, starting it again", error=type(error).__name__)
             await asyncio.sleep(_RESTART_PAUSE_S)
+
+    async def wait_until_open(self) -> None:
+        """Until `run` has reached the database for the first time."""
+        await self._opened.wait()
 
     async def recover_stalled(self, *, stalled_s: float) -> int:
         """Set alarms again whose worker died; answers how many there were."""

@@ -70,6 +70,7 @@ async def sweep_for_ever(
         rule: how many attempts a Job has.
         beat: called after each sweep that went through.
     """
+    await clock.wait_until_open()
     while True:
         try:
             await clock.recover_stalled(stalled_s=stalled_s)

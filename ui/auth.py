@@ -11,34 +11,15 @@ import streamlit as st
 import streamlit_authenticator as stauth
 from streamlit_authenticator.controllers import AuthenticationController
 
-from data.passwords import check_password, hash_password, verify_password
+from data.passwords import check_password, hash_password
 from data.repositories import accounts, sessions
-from serving.accounts import sign_up
+from serving.accounts import sign_in, sign_up
 from serving.api.identity import cookie_name
 from serving.api.services import Services
-from studio.errors import MelodeonError
 from studio.words.account import Account
 from ui import state
 
 LIBRARY_KEYS: Final = ("authentication_status", "name", "username", "email", "roles", "logout")
-
-
-class SignInLocked(MelodeonError):
-    """Too many wrong passwords in a row."""
-
-    code = "sign_in_locked"
-
-    def __init__(self) -> None:
-        super().__init__("Too many wrong passwords. Wait a few minutes and try again.")
-
-
-class WrongPassword(MelodeonError):
-    """Name and password do not belong together. Never says which of them is wrong."""
-
-    code = "wrong_password"
-
-    def __init__(self) -> None:
-        super().__init__("The name or the password is wrong.")
 
 
 class _NoCookie:
@@ -63,7 +44,7 @@ class _Controller(AuthenticationController):  # type: ignore[misc] # the library
 
     def login(self, username: str = "", password: str = "", *_: Any, **__: Any) -> bool:
         """Check a password and start a session; raises `WrongPassword` or `SignInLocked`."""
-        account = check_sign_in(self._services, username or "", password or "")
+        account = sign_in(self._services.database, username or "", password or "")
         start_session(self._services, account)
         st.session_state["authentication_status"] = True
         return True
@@ -94,7 +75,7 @@ class SignInForms(stauth.Authenticate):  # type: ignore[misc]
             password = st.text_input(
                 "Password", type="password", help="8 characters or more; a few words are best.", autocomplete="new-password"
             )
-            pressed = st.form_submit_button("Sign up", type="primary", width="stretch")
+            pressed = st.form_submit_button("Make my account", type="primary", width="stretch")
         if not pressed:
             return
         services = self._services
@@ -108,29 +89,6 @@ class SignInForms(stauth.Authenticate):  # type: ignore[misc]
                 now=services.now(),
             )
         start_session(services, account)
-
-
-def check_sign_in(services: Services, name: str, password: str) -> Account:
-    """The account that name and password belong to.
-
-    Raises:
-        WrongPassword: unknown name or wrong password; both take the same time.
-        SignInLocked: too many wrong passwords in a row; unlocks by itself.
-    """
-    with services.database.transaction() as session:
-        known = accounts.credentials(session, name)
-    if known is not None and known.locked_until is not None:
-        raise SignInLocked
-    right = verify_password(known.password_hash if known else None, password)
-    with services.database.transaction() as session:
-        if known is not None and not right:
-            accounts.note_failed_sign_in(session, known.account_id)
-        if known is not None and right:
-            accounts.clear_failed_sign_ins(session, known.account_id)
-        account = accounts.by_id(session, known.account_id) if known is not None and right else None
-    if account is None:
-        raise WrongPassword
-    return account
 
 
 def start_session(services: Services, account: Account) -> None:
@@ -181,7 +139,7 @@ def forget() -> None:
 
 def change_password(services: Services, account: Account, old: str, new: str) -> None:
     """Set a new password after checking the old one; every other session ends, this tab gets a new one."""
-    check_sign_in(services, account.name, old)
+    sign_in(services.database, account.name, old)
     check_password(new)
     with services.database.transaction() as session:
         accounts.set_password(session, account.id, hash_password(new))

@@ -1,6 +1,7 @@
 """The web process: one ASGI application that carries the pages and the HTTP doors. ``python -m ui.server``."""
 
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -58,6 +59,16 @@ def _told(error: Exception) -> bool:
     return True
 
 
+def _one_log() -> None:
+    """Streamlit and uvicorn write by handlers of their own; let their lines join ours. Requests are not logged."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] in ("streamlit", "uvicorn", "websockets"):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
+    logging.getLogger("uvicorn.access").disabled = True
+
+
 def app() -> st.App:
     """The application; uvicorn calls this once."""
     chosen = settings()
@@ -66,31 +77,25 @@ def app() -> st.App:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
+        _one_log()
         # Streamlit runs a full collection after every run; what is loaded now never becomes garbage.
         gc.collect()
         gc.freeze()
         async with doors_lifespan(doors):
             yield
 
-    for name, value in _options().items():
-        st.config.set_option(name, value)
-    return st.App(
+    made = st.App(
         ENTRY,
         routes=[Mount(PREFIX, app=doors)],
         middleware=[Middleware(SafeHeaders)],
         lifespan=lifespan,
         on_script_error=_told,
     )
-
-
-def _options() -> dict[str, Any]:
-    chosen, secrets = settings(), services().secrets
-    return {
-        "server.cookieSecret": secrets.cookie_secret,
-        "server.address": chosen.web.host,
-        "server.port": chosen.web.port,
-        **({"server.allowedHosts": list(chosen.web.allowed_hosts)} if chosen.web.allowed_hosts else {}),
-    }
+    # After st.App, which is what makes Streamlit find the file beside the entry script.
+    st.config.set_option("server.cookieSecret", services().secrets.cookie_secret)
+    if chosen.web.allowed_hosts:
+        st.config.set_option("server.allowedHosts", list(chosen.web.allowed_hosts))
+    return made
 
 
 def main() -> None:

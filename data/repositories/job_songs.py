@@ -9,10 +9,9 @@ from sqlalchemy import text
 
 from data.database import Session
 from data.ids import new_id
-from data.repositories import assets as asset_rows
 from studio.words.asset import Asset, AssetRole
 from studio.words.brief import Brief
-from studio.words.ids import AccountId, JobId, SongId
+from studio.words.ids import AccountId, JobId
 from studio.words.job import JobState
 from studio.words.take import Section, TimedLine
 
@@ -137,22 +136,55 @@ _COLUMNS = (
 )
 
 
-def write_made(session: Session, job_id: JobId, take: MadeTake) -> bool:
-    """The Song of this take is processed: measurements, provenance, assets and tags are kept.
+_ASSETS = text(
+    "WITH given AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
+    "   AS g (id text, song_id text, role text, key text, sha256 text, media_type text, size_bytes bigint)),"
+    " stored AS (INSERT INTO asset (id, key, sha256, media_type, size_bytes)"
+    "   SELECT DISTINCT ON (key) id, key, sha256, media_type, size_bytes FROM given"
+    "   ON CONFLICT (key) DO UPDATE SET sha256 = excluded.sha256, media_type = excluded.media_type,"
+    "   size_bytes = excluded.size_bytes, released_at = NULL RETURNING id, key)"
+    " INSERT INTO song_asset (song_id, role, asset_id)"
+    " SELECT given.song_id, given.role, stored.id FROM given JOIN stored USING (key)"
+    " ON CONFLICT (song_id, role) DO UPDATE SET asset_id = excluded.asset_id"
+)
+_TAGS = text(
+    "WITH given AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (song_id text, tag text, place int)),"
+    # sorted, so that two transactions adding the same new tags never wait for each other crosswise
+    " added AS (INSERT INTO tag (name) SELECT DISTINCT tag FROM given ORDER BY tag ON CONFLICT DO NOTHING)"
+    " INSERT INTO song_tag (song_id, tag, position) SELECT song_id, tag, place FROM given ON CONFLICT DO NOTHING"
+)
 
-    False when its owner deleted the Song; then nothing is kept.
+
+def write_made(session: Session, job_id: JobId, takes: Sequence[MadeTake]) -> int:
+    """The Songs of these takes are processed: measurements, provenance, assets and tags are kept.
+
+    Nothing is kept of a take whose Song was deleted meanwhile. Answers how many were kept.
     """
+    kept = [(song_id, take) for take in takes if (song_id := _write_take(session, job_id, take)) is not None]
+    assets = [
+        {"id": new_id("asset"), "song_id": song_id, "role": role.value, **asdict(asset)}
+        for song_id, take in kept
+        for role, asset in take.assets.items()
+    ]
+    tags = [
+        {"song_id": song_id, "tag": tag, "place": place}
+        for song_id, take in kept
+        for place, tag in enumerate(dict.fromkeys(take.tags))
+    ]
+    # one statement for all rows: finishing is the hottest write of the queue
+    for statement, rows in ((_ASSETS, assets), (_TAGS, tags)):
+        if rows:
+            session.execute(statement, {"rows": json.dumps(rows)})
+    return len(kept)
+
+
+def _write_take(session: Session, job_id: JobId, take: MadeTake) -> str | None:
     values = {name: getattr(take, name) for name in _COLUMNS}
     values["sections"] = json.dumps([asdict(section) for section in take.sections])
     values["lines"] = json.dumps([asdict(line) for line in take.lines])
     values["provenance"] = json.dumps(dict(take.provenance))
-    song_id = session.execute(_MADE, {**values, "job_id": job_id}).scalar_one_or_none()
-    if song_id is None:
-        return False
-    for role, asset in take.assets.items():
-        asset_rows.link(session, SongId(song_id), role, asset_rows.insert(session, asset))
-    _write_tags(session, SongId(song_id), take.tags)
-    return True
+    song_id: str | None = session.execute(_MADE, {**values, "job_id": job_id}).scalar_one_or_none()
+    return song_id
 
 
 def write_lost(session: Session, job_id: JobId, take: LostTake) -> None:
@@ -162,14 +194,3 @@ def write_lost(session: Session, job_id: JobId, take: LostTake) -> None:
         " WHERE job_id = :job_id AND take_index = :index"
     )
     session.execute(statement, {"job_id": job_id, "index": take.index, "sentence": take.sentence})
-
-
-def _write_tags(session: Session, song_id: SongId, tags: Sequence[str]) -> None:
-    names = list(dict.fromkeys(tags))
-    if not names:
-        return
-    # sorted, so that two transactions adding the same new tags never wait for each other crosswise
-    add = text("INSERT INTO tag (name) VALUES (:tag) ON CONFLICT DO NOTHING")
-    session.execute(add, [{"tag": name} for name in sorted(names)])
-    link = text("INSERT INTO song_tag (song_id, tag, position) VALUES (:song_id, :tag, :position)")
-    session.execute(link, [{"song_id": song_id, "tag": tag, "position": place} for place, tag in enumerate(names)])

@@ -184,13 +184,6 @@ def lock(session: Session, job_id: JobId) -> Standing | None:
     return Standing(**{**row, "state": JobState(row["state"])}) if row else None
 
 
-def account_of(session: Session, job_id: JobId) -> AccountId | None:
-    """Whose Job it is: the lane to lock first."""
-    statement = text("SELECT account_id FROM job WHERE id = :job_id")
-    name = session.execute(statement, {"job_id": job_id}).scalar_one_or_none()
-    return AccountId(name) if name is not None else None
-
-
 _CLAIM = text(
     "UPDATE job SET state = 'processing', attempt = attempt + 1, reason = '', reason_code = '',"
     " lease_until = statement_timestamp() + make_interval(secs => :lease_s), started_at = statement_timestamp()"

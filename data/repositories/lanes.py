@@ -14,16 +14,21 @@ from typing import Final
 from sqlalchemy import text
 
 from data.database import Session
-from studio.words.ids import AccountId
+from studio.words.ids import AccountId, JobId
 
 ALARM_QUEUE: Final = "lanes"
 ALARM_TASK: Final = "run_lane"
 
 _SWEEP_LOCK: Final = 0x6D656C6F  # "melo": the advisory lock of the sweep
 
-_OPEN = text("INSERT INTO lane (account_id, start_cost) VALUES (:account_id, :start_cost) ON CONFLICT DO NOTHING")
-_LOCK = text("SELECT start_cost FROM lane WHERE account_id = :account_id FOR UPDATE")
-_SET_COST = text("UPDATE lane SET start_cost = :start_cost WHERE account_id = :account_id")
+_OPEN_AND_LOCK = text(
+    "INSERT INTO lane (account_id, start_cost) VALUES (:account_id, :start_cost)"
+    " ON CONFLICT (account_id) DO UPDATE SET start_cost = excluded.start_cost"
+)
+_LOCK = text("SELECT 1 FROM lane WHERE account_id = :account_id FOR UPDATE")
+_LOCK_OF_JOB = text(
+    "SELECT account_id FROM lane WHERE account_id = (SELECT account_id FROM job WHERE id = :job_id) FOR UPDATE"
+)
 _ADVANCE = text(
     "UPDATE lane SET virtual_time = greatest(virtual_time, (SELECT coalesce(max(last_start), 0) FROM lane) - 1)"
     " WHERE account_id = :account_id RETURNING virtual_time"
@@ -69,14 +74,17 @@ def open_and_lock(session: Session, account_id: AccountId, *, start_cost: int) -
         account_id: whose lane.
         start_cost: units of virtual time a start costs on the account's present plan, > 0.
     """
-    session.execute(_OPEN, {"account_id": account_id, "start_cost": start_cost})
-    if session.execute(_LOCK, {"account_id": account_id}).scalar_one() != start_cost:
-        session.execute(_SET_COST, {"account_id": account_id, "start_cost": start_cost})
+    session.execute(_OPEN_AND_LOCK, {"account_id": account_id, "start_cost": start_cost})
 
 
 def lock(session: Session, account_id: AccountId) -> None:
     """Lock the account's lane until the transaction ends."""
-    session.execute(_LOCK, {"account_id": account_id}).one_or_none()
+    session.execute(_LOCK, {"account_id": account_id})
+
+
+def lock_of_job(session: Session, job_id: JobId) -> bool:
+    """Lock the lane that this Job is in; False when there is no such Job."""
+    return session.execute(_LOCK_OF_JOB, {"job_id": job_id}).first() is not None
 
 
 def wake(session: Session, account_id: AccountId) -> None:

@@ -88,10 +88,10 @@ def paint_cover(style: Style, *, title: str, artist: str, seed: int, size_px: in
 
 def choose_scene(style: Style, title: str, rng: random.Random) -> str:
     """A key of `SCENES`: mostly what a word of the title shows, else one that suits the genre."""
-    words = set(re.findall(r"[a-z]+", title.lower()))
-    told = [scene for scene, keys in _BY_WORD if words & set(keys.split())]
-    if told and rng.random() < 0.8:
-        return rng.choice(told)
+    words = re.findall(r"[a-z]+", title.lower())
+    told = [scene for word in words for scene, keys in _BY_WORD if word in keys.split()]
+    if told and rng.random() < 0.85:
+        return told[0] if rng.random() < 0.7 else rng.choice(told)
     usual = _BY_GENRE.get(style.genre, _BY_GENRE["pop"]).split(", ")
     return weighted(rng, [(scene, 1.0 / (1 + 0.15 * at)) for at, scene in enumerate(usual)])
 

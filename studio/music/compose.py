@@ -156,14 +156,13 @@ def lines_sung(score: Score) -> tuple[str, ...]:
 def lines_left_out(lyrics: str, score: Score) -> int:
     """How many lines of ``lyrics`` did not fit into the song, so that the page can say so.
 
-    Lines longer than one breath count once for each breath they take.
+    Lines longer than one breath count once for each breath they take. In an instrumental song every line is left out.
     """
     written = [piece for stanza in read_stanzas(lyrics) for piece in fitting_pieces(stanza.lines)]
-    sung = list(lines_sung(score))
-    for line in sung:
+    for line in lines_sung(score):
         if line in written:
             written.remove(line)
-    return len(written) if sung else 0
+    return len(written)
 
 
 def timed_lines(score: Score) -> tuple[TimedLine, ...]:

@@ -28,6 +28,8 @@ def _bell(frequency_hz: float, gain_db: float, q: float = 0.8) -> Band:
     return Band(kind="peak", frequency_hz=frequency_hz, gain_db=gain_db, q=q)
 
 
+_PRESENCE: Final = Band(kind="high_shelf", frequency_hz=1_700.0, gain_db=4.0, q=0.6)
+
 _STRIPS: Final[Mapping[Part, Strip]] = {
     Part.DRUMS: Strip(
         level_lufs=-17.0,
@@ -47,13 +49,13 @@ _STRIPS: Final[Mapping[Part, Strip]] = {
     Part.LEAD: Strip(level_lufs=-19.5, bands=(_cut(180.0), _bell(320.0, -1.5)), width=0.08, echo=0.22, reverb=0.25),
     Part.HARMONY: Strip(
         level_lufs=-24.0,
-        bands=(_cut(180.0), _bell(300.0, -2.0, 1.0), _bell(3_200.0, 1.5)),
+        bands=(_cut(180.0), _bell(300.0, -2.0, 1.0), _PRESENCE),
         compressor=Compressor(threshold_db=-22.0, ratio=3.5, attack_s=0.004, release_s=0.09),
         reverb=0.35,
     ),
     Part.VOCAL: Strip(
         level_lufs=-17.0,
-        bands=(_cut(110.0), _bell(300.0, -2.0, 1.0), _bell(3_200.0, 2.5)),
+        bands=(_cut(110.0), _bell(300.0, -2.0, 1.0), _PRESENCE),
         compressor=Compressor(threshold_db=-22.0, ratio=3.5, attack_s=0.004, release_s=0.09),
         echo=0.1,
         reverb=0.2,

@@ -317,8 +317,9 @@ def pipes(press, levels, settings, noise):  # type: ignore[no-untyped-def]
     rise, fall = 1.0 - math.exp(-3.0 / (s.attack_s * _RATE)), math.exp(-4.0 / (s.release_s * _RATE))
     scoop, scoop_keep = s.scoop_cents, math.exp(-1.0 / (0.02 * _RATE))
     bend, sway = 1.0, 0.0
-    r = 0.985
-    c, d = 2.0 * r * math.cos(min(2.0 * math.pi * 2.0 * press.frequency_hz / _RATE, 3.0)), r * r
+    # breath: noise through a resonator at the octave, scaled so that ``breath`` is its level at every pitch
+    w, r = min(4.0 * math.pi * press.frequency_hz / _RATE, 3.0), 0.985
+    c, d, puff = 2.0 * r * math.cos(w), r * r, s.breath * math.sin(w) * math.sqrt(2.0 * (1.0 - r * r))
     b1, b2 = 0.0, 0.0
     for i in range(press.frames):
         level = level + rise * (1.0 - level) if i < press.gate else level * fall
@@ -336,7 +337,7 @@ def pipes(press, levels, settings, noise):  # type: ignore[no-untyped-def]
         for k in range(len(levels)):
             value += levels[k] * here
             low, here = here, two_cos * here - low
-        air = s.breath * noise[(press.offset + i) % size] + c * b1 - d * b2
+        air = puff * noise[(press.offset + i) % size] + c * b1 - d * b2
         b2, b1 = b1, air
         value = (value + air) * level
         out[0, i] = value * (1.0 + sway)

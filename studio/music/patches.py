@@ -163,7 +163,7 @@ def _sub_bass(tone: Tone) -> Samples:
     return np.repeat(wave.astype(np.float32)[None], 2, axis=0)
 
 
-_FLUTE: Final = Pipes(0.07, 0.12, 13.0, 5.1, 0.3, 0.0, 25.0, 0.004)
+_FLUTE: Final = Pipes(0.07, 0.12, 13.0, 5.1, 0.3, 0.0, 25.0, 0.05)
 _ORGAN: Final = Pipes(0.012, 0.07, 5.0, 6.3, 0.0, 0.12, 0.0, 0.0)
 _DRAWBARS: Final = np.array([0.45, 1.0, 0.35, 0.6, 0.0, 0.25, 0.0, 0.2])
 """Levels of the harmonics of the pipe an octave below (16', 8', 5⅓', 4', 2⅔', 2')."""

@@ -59,7 +59,7 @@ def render(score: Score, *, on_progress: OnProgress) -> Clip:
     stem = np.zeros((2, frames), np.float32)
     for index, part in enumerate(parts):
         stem[:] = 0
-        _perform(score, part, stem, on_progress, first=index / len(parts), share=1 / len(parts))
+        _perform(score, part, stem, on_progress, index=index, parts=len(parts))
         if part is Part.VOCAL:
             desk.add_voice(
                 stem,
@@ -101,10 +101,11 @@ def warm_up() -> None:
     master(clip)
 
 
-def _perform(score: Score, part: Part, stem: Samples, on_progress: OnProgress, *, first: float, share: float) -> None:
+def _perform(score: Score, part: Part, stem: Samples, on_progress: OnProgress, *, index: int, parts: int) -> None:
     doing, perform = ("singing", sing) if part in _SUNG else ("playing", play)
     for fraction in perform(score, part, stem):
-        on_progress(Progress(fraction=_PLAYING_SHARE * (first + share * fraction), message=f"{doing} {part.value}"))
+        done = (index + fraction) / parts
+        on_progress(Progress(fraction=_PLAYING_SHARE * done, message=f"{doing} {part.value}"))
 
 
 def _end(samples: Samples, score: Score) -> None:

@@ -206,7 +206,7 @@ def sound(
 @kernel
 def _glottal_flow(phase, open_quotient):  # type: ignore[no-untyped-def]
     """Rosenberg's pulse C (JASA 1971): air through the folds at ``phase`` 0-1 of a cycle."""
-    peak = 0.66 * open_quotient
+    peak = 0.78 * open_quotient
     if phase < peak:
         return 0.5 * (1.0 - math.cos(math.pi * phase / peak))
     if phase < open_quotient:
@@ -264,5 +264,5 @@ def _tract(controls, noise, offset, brightness, open_quotient):  # type: ignore[
         hiss = hiss_gain * white + coefficients[j, 1] * y[j, 0] + coefficients[j, 2] * y[j, 1]
         y[j, 1] = y[j, 0]
         y[j, 0] = hiss
-        out[i] = value + 0.55 * now[3] * hiss + 0.0025 * (white - air) * now[2] * valve
+        out[i] = value + 1.3 * now[3] * hiss + 0.004 * (white - air) * now[2] * valve
     return out

@@ -58,11 +58,11 @@ class Singer:
 
 SINGERS: Final[Mapping[str, Singer]] = {
     "female": Singer(
-        formant_scale=0.95, brightness=0.5, open_quotient=0.62, breath=0.3,
+        formant_scale=0.95, brightness=0.8, open_quotient=0.62, breath=0.3,
         vibrato_semitones=0.33, vibrato_hz=5.5, ring=0.15,
     ),
     "male": Singer(
-        formant_scale=0.80, brightness=0.42, open_quotient=0.55, breath=0.2,
+        formant_scale=0.80, brightness=0.9, open_quotient=0.55, breath=0.2,
         vibrato_semitones=0.3, vibrato_hz=5.2, ring=0.45,
     ),
 }  # fmt: skip

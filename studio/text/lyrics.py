@@ -110,7 +110,7 @@ def write_lyrics(subject_text: str, style: Style, *, seed: int, duration_s: floa
         return format_lyrics([LyricSection(name="instrumental")])
     verses = Verses(subject_text, style, seed)
     makers = {"verse": verses.verse, "pre-chorus": verses.lift, "chorus": verses.chorus, "bridge": verses.bridge}
-    plan = plan_sections(duration_s, tempo_bpm, instrumental=False)
+    plan = _whole_rhymes(plan_sections(duration_s, tempo_bpm, instrumental=False))
     many_verses = sum(name == "verse" for name, _ in plan) > 1
     sections: list[LyricSection] = []
     for name, count in plan:
@@ -119,3 +119,11 @@ def write_lyrics(subject_text: str, style: Style, *, seed: int, duration_s: floa
         number = 1 + sum(section.name == "verse" for section in sections) if name == "verse" and many_verses else None
         sections.append(LyricSection(name=name, number=number, lines=makers[name](count)))
     return format_lyrics(sections)
+
+
+def _whole_rhymes(plan: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    """The plan with an even number of lines in every section, so that no line waits for its rhyme."""
+    counts = dict(plan)
+    if (counts.get("verse"), counts.get("chorus")) == (3, 3):
+        return tuple((name, {"verse": 2, "chorus": 4}.get(name, count)) for name, count in plan)
+    return tuple((name, 2 if count == 3 else count) for name, count in plan)

@@ -7,7 +7,7 @@ from studio.music.chance import generator
 from studio.text.reading import found_words
 from studio.text.style import Style
 from studio.text.tags import GENRE_TAGS
-from studio.text.vocabulary import GENRE_WORDS, INSTRUMENTS, MOODS
+from studio.text.vocabulary import GENRE_WORDS, INSTRUMENTS
 
 _TEXTURES: Final[Mapping[str, tuple[str, ...]]] = {
     "pop": (
@@ -55,6 +55,19 @@ _TEXTURES: Final[Mapping[str, tuple[str, ...]]] = {
         "gentle acoustic guitar", "cello line",
     ),
 }  # fmt: skip
+_USUAL_MOODS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "pop": ("catchy", "uplifting", "bright"),
+    "synthwave": ("dreamy", "nostalgic", "driving"),
+    "lofi": ("mellow", "chill", "cozy"),
+    "house": ("euphoric", "groovy", "hypnotic"),
+    "rock": ("anthemic", "raw", "energetic"),
+    "folk": ("warm", "heartfelt", "gentle"),
+    "hiphop": ("laid-back", "moody", "gritty"),
+    "jazz": ("smoky", "playful", "late-night"),
+    "ambient": ("serene", "ethereal", "calm"),
+    "rnb": ("sensual", "smooth", "late-night"),
+    "ballad": ("tender", "emotional", "bittersweet"),
+}
 _ENGINE_NAMES: Final[Mapping[str, str]] = {**GENRE_TAGS, "rnb": "R&B", "lofi": "lo-fi hip hop", "ballad": "ballad"}
 
 
@@ -66,9 +79,14 @@ def style_prompt(description: str, style: Style, *, seed: int) -> str:
     that the style asks to leave out.
     """
     rng = generator("style prompt", seed, description)
-    moods = style.moods or (_mood_near(style, rng.random()),)
-    parts = [f"{' '.join(moods[:2])} {_genre_words(description, style)}", *moods[2:4]]
-    named = [tag for tag, words in INSTRUMENTS.items() if any(True for _ in found_words(description, words))]
+    moods = style.moods or (_usual_mood(style, rng.random()),)
+    genre = _genre_words(description, style)
+    parts = [" ".join((*(mood for mood in moods[:2] if mood not in genre), genre)), *moods[2:4]]
+    named = [
+        tag
+        for tag, words in INSTRUMENTS.items()
+        if tag not in genre and any(True for _ in found_words(description, words))
+    ]
     textures = [
         texture for texture in _TEXTURES.get(style.genre, _TEXTURES["pop"]) if not _left_out(texture, style.without)
     ]
@@ -90,12 +108,10 @@ def _genre_words(description: str, style: Style) -> str:
     return max(said, key=len, default=_ENGINE_NAMES.get(style.genre, style.genre))
 
 
-def _mood_near(style: Style, chance: float) -> str:
-    """A mood word near the style's place in the plane: one of the four nearest."""
-    nearest = sorted(
-        MOODS, key=lambda mood: (MOODS[mood][0] - style.valence - 0.3) ** 2 + (MOODS[mood][1] - style.arousal) ** 2
-    )
-    return nearest[int(4 * chance)]
+def _usual_mood(style: Style, chance: float) -> str:
+    """A mood word for a description that names none: one of three usual in the genre."""
+    usual = _USUAL_MOODS.get(style.genre, _USUAL_MOODS["pop"])
+    return usual[int(len(usual) * chance)]
 
 
 def _left_out(text: str, without: tuple[str, ...]) -> bool:

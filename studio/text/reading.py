@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from studio.music.theory import parse_key
@@ -143,10 +144,12 @@ def _describes_music(before: list[str], after: list[str], known: frozenset[str],
     return strangers == 0 and all(word in known for word in before)
 
 
+@lru_cache(maxsize=1)
 def _genre_nouns() -> frozenset[str]:
     return frozenset(part for words in GENRE_WORDS.values() for word in words for part in (word, *word.split()))
 
 
+@lru_cache(maxsize=1)
 def _musical_words() -> frozenset[str]:
     instruments = (part for words in INSTRUMENTS.values() for word in words for part in word.split())
     moods = (part for mood in MOODS for part in mood.split())
@@ -210,6 +213,8 @@ def _without(text: str) -> tuple[str, ...]:
     found: list[str] = []
     for match in _WITHOUT.finditer(text):
         for part in re.split(r",|&|\band\b|\bor\b|\bno\b", match[1].lower()):
+            if not part.strip():
+                continue
             name = _left_out(part.split())
             if name is None:
                 break

@@ -136,8 +136,8 @@ def _shaped(words: list[str], *, personal: bool) -> Subject | None:
     person = _person(words, personal=personal)
     if person:
         return _of_kind(SubjectKind.PERSON, person)
-    head = _shortened(words, most=7)
-    if first in {"a", "an"}:
+    head = _noun_phrase(words, most=7)
+    if head and first in {"a", "an"}:
         head = ["my" if head[-1].lower() in ANIMALS else "the", *head[1:]]
         return _of_kind(SubjectKind.NOUN, head, article_added=True)
     return _of_kind(SubjectKind.NOUN, head)
@@ -169,7 +169,17 @@ def _shortened(words: list[str], *, most: int, at_prepositions: bool = True) -> 
             head = head[:-1]
         if head and count_syllables(" ".join(head)) <= most:
             return head
-    return words[:2] if not at_prepositions else words[: max(1, cuts[0] if cuts else 3)]
+    return []
+
+
+def _noun_phrase(words: list[str], *, most: int) -> list[str]:
+    """A thing with its article or owner: shortened from the end, or to its last words where that is not enough."""
+    head = _shortened(words, most=most)
+    if not head and words[0].lower() in _ARTICLES | _OWNERS:
+        plain = list(takewhile(lambda word: word.lower() not in _PREPOSITIONS, words))
+        tails = ([plain[0], *plain[at:]] for at in range(2, len(plain)))
+        head = next((tail for tail in tails if count_syllables(" ".join(tail)) <= most), [])
+    return head
 
 
 def _natural_case(words: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 from studio.music.chance import generator
@@ -11,7 +11,7 @@ from studio.text.phonetics import count_syllables, rhyme_part, words
 from studio.text.reading import read_style
 from studio.text.style import Style
 from studio.text.subject import Subject, SubjectKind, singable_subject
-from studio.text.vocabulary import ANIMALS, PEOPLE, word_set
+from studio.text.vocabulary import ANIMALS, GENRE_WORDS, MOODS, PEOPLE, word_set
 
 T = TypeVar("T")
 
@@ -19,6 +19,14 @@ _COMMON: Final = word_set(
     "and the that this with from your you're have like just what when there them they then than only into upon never "
     "ever will know always i've all our my me it's every feel little still"
 )
+_USUAL_THEMES: Final = {
+    "folk": "home",
+    "synthwave": "night",
+    "hiphop": "city",
+    "rock": "freedom",
+    "jazz": "city",
+    "house": "party",
+}
 _PROPER: Final = word_set("I July August September October December Saturday Sunday Monday Friday I'm")
 
 
@@ -36,34 +44,39 @@ def _rhyme_sound(word: str) -> tuple[str, ...]:
 
 
 def theme_of(text: str, style: Style) -> Theme:
-    """The theme whose words ``text`` names most, those of the subject counting double; else one that fits the mood."""
-    subject = singable_subject(text)
-    weights = dict.fromkeys(_keywords(text), 1)
-    said = _keywords(subject.phrase) if subject else []
-    for at, word in enumerate(said):
-        weights[word] = 3 if at in {0, len(said) - 1} else 2
-    weights |= {word: 5 for word in said if word in ANIMALS | PEOPLE}
-    scores = [(sum(weight for word, weight in weights.items() if word in theme.words), theme) for theme in themes()]
-    best, theme = max(scores, key=lambda scored: scored[0])
-    return theme if best else _theme_by_mood(style)
+    """The theme that the subject of ``text`` names, else its other words, else its moods; else one that fits the style.
 
-
-def _keywords(text: str) -> list[str]:
-    return [word.lower().removesuffix("'s") for word in words(text)]
-
-
-def _theme_by_mood(style: Style) -> Theme:
-    if style.valence < -0.25:
-        name = "fight" if style.arousal > 0.3 else "heartbreak"
-    elif style.arousal > 0.5:
-        name = "party" if style.genre == "house" else "freedom"
-    elif style.arousal < -0.45 or style.genre in {"ambient", "lofi"}:
-        name = "peace"
-    else:
-        name = {"folk": "home", "synthwave": "night", "hiphop": "city", "rock": "freedom", "jazz": "city"}.get(
-            style.genre, "love" if style.valence > 0.2 else "hope"
-        )
+    Of themes named equally often, the one whose feel is nearest to the style's mood is taken.
+    """
+    for weights in _evidence(text):
+        scores = {theme.name: sum(w for word, w in weights.items() if word in theme.words) for theme in themes()}
+        if max(scores.values()) > 0:
+            return max(themes(), key=lambda theme: (scores[theme.name], -abs(theme.feel - style.valence)))
+    name = _theme_by_mood(style)
     return next(theme for theme in themes() if theme.name == name)
+
+
+def _evidence(text: str) -> Iterator[dict[str, int]]:
+    """Words and their weights, from the best witness to the weakest: the subject, other words, moods."""
+    subject = singable_subject(text)
+    said = [word.lower() for word in words(subject.phrase)] if subject else []
+    strong = {word.removesuffix("'s"): 3 if at in {0, len(said) - 1} else 2 for at, word in enumerate(said)}
+    yield strong | {word: 5 for word in said if word in ANIMALS | PEOPLE}
+    genres = {word for table in GENRE_WORDS.values() for word in table}
+    others = [word.lower().removesuffix("'s") for word in words(text)]
+    yield {word: 1 for word in others if word not in genres and word not in MOODS}
+    yield {word: 1 for word in others if word in MOODS}
+
+
+def _theme_by_mood(style: Style) -> str:
+    """The name of a theme for a text that names none."""
+    if style.valence < -0.25:
+        return "fight" if style.arousal > 0.3 else "city" if style.genre == "hiphop" else "heartbreak"
+    if style.arousal > 0.5:
+        return "party" if style.genre == "house" else "freedom"
+    if style.arousal < -0.45 or style.genre in {"ambient", "lofi"}:
+        return "peace"
+    return _USUAL_THEMES.get(style.genre, "love" if style.valence > 0.2 else "hope")
 
 
 def sung_subject(text: str, seed: int) -> Subject:
@@ -135,6 +148,7 @@ class Verses:
             tuple(_capital(line.format(k=phrase, K=_capital(phrase))) for line in stanza.lines)
             for kind, stanza in hooks()
             if kind in kinds and stanza.mood in self._moods
+            for _ in range(1 if stanza.mood == EITHER else 3)
         ]
         short = [lines for lines in written if max(map(count_syllables, lines)) <= 10]
         return self._rng.choice(short or written)

@@ -311,3 +311,11 @@ def test_as_root_data_of_root_are_refused_with_the_remedy(home: Path, make_serve
     (folder / "data").mkdir(parents=True, mode=0o700)
     with pytest.raises(PostgresFailed, match="chown -R nobody"):
         make_server(folder).start()
+
+
+@pytest.mark.skipif(AS_ROOT, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_named(home: Path, make_server: MakeServer) -> None:
+    closed = home / "not_ours"
+    closed.mkdir(mode=0o500)
+    with pytest.raises(PostgresFailed, match=r"may not write to .*not_ours"):
+        make_server(closed / "postgres").start()

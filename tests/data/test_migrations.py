@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from data.database import Database, _config, head, migrate, revision
+from data.database import Database, Session, _config, head, migrate, revision
 from data.embedded_postgres import EmbeddedPostgres
 from data.tables import Base
 
@@ -25,20 +25,33 @@ def test_tables_and_migrations_describe_the_same_schema(database: Database) -> N
     assert differences == []
 
 
-def test_checks_of_the_tables_are_in_the_schema(database: Database) -> None:
-    # Autogenerate does not compare CHECK constraints: their names at least must match.
-    wanted = {
-        str(constraint.name)
-        for table in Base.metadata.tables.values()
-        for constraint in table.constraints
-        if type(constraint).__name__ == "CheckConstraint"
-    }
+def _definitions(session: Session, schema: str) -> set[str]:
+    """Every constraint and index of our tables in ``schema``, as Postgres spells it."""
+    session.execute(text(f"SET LOCAL search_path = {schema}"))
+    rows = session.execute(
+        text(
+            "SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(c.oid) FROM pg_constraint c"
+            " JOIN pg_class t ON t.oid = conrelid"
+            " WHERE t.relname = ANY(:tables) AND connamespace = CAST(CAST(:schema AS text) AS regnamespace)"
+            " UNION ALL SELECT replace(indexdef, schemaname || '.', '') FROM pg_indexes"
+            " WHERE tablename = ANY(:tables) AND schemaname = :schema"
+        ),
+        {"tables": list(Base.metadata.tables), "schema": schema},
+    )
+    return set(rows.scalars())
+
+
+def test_checks_keys_and_indexes_are_the_same_too(database: Database) -> None:
+    # Autogenerate does not compare CHECK constraints and conditions of indexes: make the tables anew and compare.
     with database.transaction() as session:
-        found = session.execute(
-            text("SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid::regclass::text = ANY(:tables)"),
-            {"tables": list(Base.metadata.tables)},
-        ).scalars()
-        assert wanted == set(found)
+        migrated = _definitions(session, "public")
+        session.execute(text("CREATE SCHEMA declared"))
+        session.execute(text("SET LOCAL search_path = declared"))
+        Base.metadata.create_all(session.connection(), checkfirst=False)
+        declared = _definitions(session, "declared")
+        session.rollback()
+    assert len(declared) > len(Base.metadata.tables)
+    assert migrated == declared
 
 
 def test_there_is_one_head_and_a_fresh_database_stands_at_it(database: Database) -> None:

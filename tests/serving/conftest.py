@@ -7,6 +7,7 @@ import json
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -38,10 +39,11 @@ class FakeGateway:
     """Answers every call with takes, unless ``plans[kind]`` holds something else to do next.
 
     A plan is "ok", "429", "503", "broken" (the stream ends in the middle), "failed" (retryable), "unfit" (not
-    retryable), "second fails", "takes fail" or "hang" (until the caller goes away).
+    retryable), "second fails", "takes fail", "hang" (until the caller goes away) or "wait" (until ``go`` is set).
     """
 
     def __init__(self) -> None:
+        self.go = threading.Event()
         self.plans: dict[str, list[str]] = defaultdict(list)
         self.requests: list[dict[str, Any]] = []
         self.caller_gone = threading.Event()
@@ -93,6 +95,8 @@ class FakeGateway:
             while True:
                 threading.Event().wait(0.05)
                 yield {"event": "progress", "fraction": 0.6, "message": "still at it"}
+        if plan == "wait":
+            self.go.wait(60)
         if plan == "broken":
             return
         if plan in ("failed", "unfit"):
@@ -183,16 +187,30 @@ def claim(database: Database) -> Callable[..., Claimed | None]:
 @pytest.fixture
 def do_work(
     database: Database, job_gateway: FakeGateway, worker_settings: WorkerSettings
-) -> Callable[[Claimed], list[float]]:
-    """Makes one attempt at a claimed Job; answers the pauses after which its lane was to be woken."""
+) -> Callable[..., list[float]]:
+    """Makes one attempt at a claimed Job; answers the pauses after which its lane was to be woken.
 
-    def work(claimed: Claimed) -> list[float]:
+    ``stop_when``: the worker is told to go, as by a shutdown, once this is true.
+    """
+
+    def work(claimed: Claimed, *, stop_when: Callable[[], bool] | None = None) -> list[float]:
         pauses: list[float] = []
         client = GatewayClient(job_gateway.url, KEY, 30.0)
         orchestrator = Orchestrator(
             database, client, worker_settings, wake_later=lambda _claimed, pause_s: pauses.append(pause_s)
         )
-        asyncio.run(orchestrator.work(claimed))
+
+        async def attempt() -> None:
+            task = asyncio.create_task(orchestrator.work(claimed))
+            while stop_when is not None and not task.done():
+                await asyncio.sleep(0.02)
+                if stop_when():
+                    task.cancel()
+                    break
+            with suppress(asyncio.CancelledError):
+                await task
+
+        asyncio.run(attempt())
         return pauses
 
     return work

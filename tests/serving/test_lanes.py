@@ -17,7 +17,7 @@ from studio.words.brief import Brief, Controls
 from studio.words.job import JobState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-ACCOUNTS, CALLERS, ROUNDS = 4, 3, 15
+ACCOUNTS, CALLERS, ROUNDS = 4, 3, 8
 
 
 def alarms(database: Database) -> Counter[str]:

@@ -1,5 +1,6 @@
 """An attempt at a Job against a gateway over real HTTP, and the worker process itself: stages, retries, death."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,9 +15,13 @@ import pytest
 
 from billing import ledger
 from data.database import Database
+from data.repositories import accounts
 from data.repositories import songs as song_rows
+from data.testing import fresh_database, postgres_server
 from serving import attempts, jobs
 from serving.attempts import RetryRule
+from serving.client import GatewayClient
+from serving.orchestrate import Orchestrator
 from serving.progress import WEIGHTS, ProgressBoard
 from serving.sweep import sweep_database
 from studio.words.account import Account
@@ -195,6 +200,48 @@ def test_a_fenced_worker_stops_by_itself(database, account, ask, claim, do_work,
     do_work(claimed)
     assert look(database, account, job).state is JobState.PROCESSING
     assert balance(database, account) == (98, 2)
+
+
+def test_a_shutdown_gives_the_job_back_and_spends_no_attempt(
+    database, account, ask, claim, do_work, job_gateway
+) -> None:
+    job_gateway.plans["song"] = ["hang"]
+    job = ask(account)
+    do_work(claim(account), stop_when=lambda: job_gateway.calls()["song"] == 1)
+    assert job_gateway.caller_gone.wait(5)
+    assert look(database, account, job).state is JobState.QUEUED
+    again = claim(account)
+    assert (again.attempt, again.number_of_failures) == (2, 0)
+    do_work(again)
+    assert job_gateway.calls()["lyrics"] == 1
+    assert balance(database, account) == (98, 0)
+
+
+def test_a_song_under_way_survives_a_restart_of_postgres(job_gateway, worker_settings) -> None:
+    job_gateway.plans["song"] = ["wait"]
+    with postgres_server() as server, fresh_database(server) as database:
+        with database.transaction() as session:
+            account = accounts.create(session, name="ada", email="ada@example.org", password_hash=None)
+            ledger.open_with_signup_grant(session, account.id, amount=100, now=NOW)
+            brief = Brief(description="the sea", controls=Controls(seed=1))
+            job = jobs.request(session, account, brief, key="k", now=NOW, draw_seed=lambda: 1)
+        with database.transaction() as session:
+            claimed = attempts.claim(session, account.id, lease_s=60.0)
+        assert claimed is not None
+        settings = worker_settings.model_copy(update={"lease_s": 60.0})
+        client = GatewayClient(job_gateway.url, "the key of tests", 60.0)
+        orchestrator = Orchestrator(database, client, settings, wake_later=lambda _claimed, _pause_s: None)
+        work = threading.Thread(target=lambda: asyncio.run(orchestrator.work(claimed)))
+        work.start()
+        wait_for(lambda: job_gateway.calls()["song"] == 1)
+        server.stop()
+        job_gateway.go.set()
+        time.sleep(0.5)
+        server.start()
+        work.join(timeout=60)
+        ended = look(database, account, job)
+        assert (ended.state, ended.attempt) == (JobState.PROCESSED, 1)
+        assert balance(database, account) == (98, 0)
 
 
 def test_progress_is_told_and_weighed(database, account, ask, claim, do_work, job_gateway) -> None:

@@ -11,11 +11,11 @@ from ui.wiring import services
 def draw_sign_in(reason: str) -> None:
     """The sign-in and sign-up forms in the middle of the page; signed in, the page runs again."""
     forms = SignInForms(services())
-    _, middle, _ = st.columns([1, 2, 1])
+    _, middle, _ = st.columns([1, 3, 1])
     with middle:
         st.title("Make music that is yours", anchor=False)
         st.caption(reason)
-        sign_in, sign_up = st.tabs(["Sign in", "Sign up"])
+        sign_in, sign_up = st.tabs(["Sign in", "New here"])
         with sign_in, told():
             forms.sign_in()
         with sign_up, told():

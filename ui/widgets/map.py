@@ -31,6 +31,6 @@ def pages(account: Account | None) -> list[st.Page]:
             title="Sign in",
             icon=":material/login:",
             url_path="sign-in",
-            visibility="hidden" if account is not None else "visible",
+            visibility="hidden",
         ),
     ]

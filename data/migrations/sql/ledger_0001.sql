@@ -28,19 +28,27 @@ RETURN encode(sha256(convert_to(to_jsonb(parts)::text, 'UTF8')), 'hex');
 
 
 CREATE FUNCTION ledger_answer_now(an_account text, an_outcome text, a_transfer text, a_hold text)
-RETURNS ledger_answer LANGUAGE sql STABLE
+RETURNS ledger_answer LANGUAGE plpgsql
 AS $$
-    SELECT ROW(an_outcome, a_transfer, a_hold, coalesce(max(available), 0), coalesce(max(held), 0))::ledger_answer
-    FROM ledger_account WHERE account_id = an_account
-$$;
+DECLARE
+    answer ledger_answer;
+BEGIN
+    SELECT an_outcome, a_transfer, a_hold, available, held INTO answer
+    FROM ledger_account WHERE account_id = an_account;
+    IF NOT FOUND THEN
+        answer := (an_outcome, a_transfer, a_hold, 0, 0);
+    END IF;
+    RETURN answer;
+END $$;
 
 
 -- An empty purse for a new account. Harmless when it is there already.
 CREATE FUNCTION ledger_open(an_account text) RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql
 AS $$
-    INSERT INTO ledger_account (account_id) VALUES (an_account) ON CONFLICT DO NOTHING
-$$;
+BEGIN
+    INSERT INTO ledger_account (account_id) VALUES (an_account) ON CONFLICT DO NOTHING;
+END $$;
 
 
 -- Waits for the account's turn. False: this account never had a credit.
@@ -53,14 +61,15 @@ BEGIN
 END $$;
 
 
--- 'done' if one of the keys was used for this very request, 'key reused' if for another one, NULL if it is free.
+-- 'repeated' if one of the keys was used for this very request, 'key reused' if for another one, NULL if all are free.
 CREATE FUNCTION ledger_earlier(a_hash text, VARIADIC keys text[], OUT outcome text, OUT transfer_id text)
-LANGUAGE sql STABLE
+LANGUAGE plpgsql
 AS $$
-    SELECT CASE WHEN request_hash = a_hash THEN 'repeated' ELSE 'key reused' END, id
+BEGIN
+    SELECT CASE WHEN request_hash = a_hash THEN 'repeated' ELSE 'key reused' END, id INTO outcome, transfer_id
     FROM transfer WHERE idempotency_key = ANY (keys)
-    ORDER BY idempotency_key LIMIT 1
-$$;
+    ORDER BY idempotency_key LIMIT 1;
+END $$;
 
 
 -- One transfer with its two entries. The caller holds the account's lock. False: somebody else's request of this

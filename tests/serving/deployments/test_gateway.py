@@ -62,8 +62,9 @@ def body(ask: Callable[..., object], **changes: object) -> bytes:
 
 def test_a_call_streams_events_and_answers_its_takes(gateway, ask):
     told = []
-    takes = asyncio.run(gateway.client().make(ask(takes=2), told.append))
-    assert [type(take) for take in takes] == [TakeResult, TakeResult]
+    gateway.words.results = (Words(title="One"), Words(title="Two"))
+    takes = asyncio.run(gateway.client().make(ask(takes=2, kind=BriefKind.LYRICS), told.append))
+    assert [take.words.title for take in takes] == ["One", "Two"]
     assert isinstance(told[0], ProgressEvent)
     assert [event.event for event in told if event.event != "progress"] == ["take", "take", "done"]
 

@@ -129,6 +129,15 @@ def test_lines_that_do_not_fit_are_counted() -> None:
     assert lines_left_out(lyrics, score) > 40
 
 
+def test_a_song_too_short_for_any_line_says_so() -> None:
+    line = "every unforgettable melody is remembering me"
+    short = make(lyrics=line, duration_s=10.0, tempo_bpm=56.0)
+    assert lines_sung(short) == ()
+    assert lines_left_out(line, short) == 1
+    assert lines_left_out(line, make(lyrics=line, duration_s=30.0, tempo_bpm=56.0)) == 0
+    assert lines_left_out(LYRICS, make(instrumental=True)) == 8
+
+
 def test_a_paragraph_is_sung_in_breaths() -> None:
     text = " ".join(LYRICS.splitlines()[1:5])
     score = make(lyrics=text, duration_s=60.0)

@@ -92,7 +92,9 @@ def test_the_waveform_shows_where_it_is_loud():
 
 
 @settings(max_examples=40, deadline=None)
-@given(frames=st.integers(1, 3_000), points=st.integers(1, 900), scale=st.floats(0, 3), channels=st.sampled_from([1, 2]))
+@given(
+    frames=st.integers(1, 3_000), points=st.integers(1, 900), scale=st.floats(0, 3), channels=st.sampled_from([1, 2])
+)
 def test_law_of_the_waveform(frames, points, scale, channels):
     """Always as many points as asked, each 0-1, the highest one the peak of the sound."""
     samples = (np.random.default_rng(frames).uniform(-1, 1, (channels, frames)) * scale).astype(np.float32)

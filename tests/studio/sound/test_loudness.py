@@ -12,7 +12,9 @@ from studio.sound.loudness import integrated_lufs, true_peak_dbtp
 RATE_HZ = 48_000
 
 
-def tone(frequency_hz: float, level_dbfs: float, seconds: float, rate_hz: int = RATE_HZ, phase: float = 0.0) -> np.ndarray:
+def tone(
+    frequency_hz: float, level_dbfs: float, seconds: float, rate_hz: int = RATE_HZ, phase: float = 0.0
+) -> np.ndarray:
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     return (10 ** (level_dbfs / 20) * np.sin(2 * np.pi * frequency_hz * t + phase)).astype(np.float32)
 
@@ -47,7 +49,9 @@ def test_the_relative_gate_leaves_quiet_stretches_out():
 
 def test_the_absolute_gate_leaves_near_silence_out():
     """EBU Tech 3341, test case 4: stretches at -72 dBFS count for nothing."""
-    sine = np.concatenate([tone(1_000, level, 10) for level in (-72, -36)] + [tone(1_000, -23, 60), tone(1_000, -72, 10)])
+    sine = np.concatenate(
+        [tone(1_000, level, 10) for level in (-72, -36)] + [tone(1_000, -23, 60), tone(1_000, -72, 10)]
+    )
     assert integrated_lufs(stereo(sine, sine)) == pytest.approx(-23.0, abs=0.1)
 
 

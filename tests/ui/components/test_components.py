@@ -10,9 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -319,8 +320,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all tests: the browser then reads Streamlit's own scripts from its cache."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme="dark")
     context.set_default_timeout(15_000)
     yield context
@@ -335,6 +337,9 @@ def page(context: BrowserContext, stage: Stage) -> Iterator[Page]:
     page.goto(stage.url)
     expect(page.locator(".card.ready")).to_have_count(5)
     yield page
+    page.evaluate("window.__melodeon.clear()")
+    page.close()
+    context.clear_cookies()
     assert errors == []
 
 
@@ -492,6 +497,7 @@ def test_only_one_tab_plays(page: Page, stage: Stage, context: BrowserContext) -
     play(other, "Copper Rain")
     page.wait_for_function("window.__melodeon.audio.paused")
     plays_on(other)
+    other.close()
 
 
 def test_menu_by_mouse_and_keyboard(page: Page) -> None:
@@ -630,11 +636,10 @@ def test_session_bridge_sets_and_clears_the_cookie_and_silences(page: Page, cont
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_on_a_phone_everything_has_a_name_and_fits(browser: Browser, stage: Stage, scheme: str) -> None:
-    size = {"width": 390, "height": 800}
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-    page = context.new_page()
-    page.goto(stage.url)
+def test_on_a_phone_everything_has_a_name_and_fits(page: Page, scheme: Literal["dark", "light"]) -> None:
+    size: ViewportSize = {"width": 390, "height": 800}
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     play(page, "Paper Lanterns")
     bar = page.get_by_role("region", name="Player")
     for name in ("Pause", "Next song"):
@@ -653,4 +658,3 @@ def test_on_a_phone_everything_has_a_name_and_fits(browser: Browser, stage: Stag
             )
         )
         assert unnamed == []
-    context.close()

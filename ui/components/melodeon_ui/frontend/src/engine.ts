@@ -369,6 +369,7 @@ function shuffled<T>(things: T[]): T[] {
 }
 
 async function fetchPeaks(address: string): Promise<number[]> {
+  if (!address) return [];
   const answer = await fetch(address, { credentials: "same-origin" });
   if (!answer.ok) throw new Error(`peaks: ${answer.status}`);
   const body: unknown = await answer.json();

@@ -3,7 +3,7 @@ import type { Balance, Job } from "./words";
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
-/** What arrives this soon after connecting is the picture of now; later events are changes. */
+/** What arrives this soon after the first event of a connection is the picture of now; later events are news. */
 const SNAPSHOT_MS = 1000;
 /** A success or a cancellation stays in sight this long; a failure until it is dismissed. */
 const GOODBYE_MS = 6000;
@@ -22,7 +22,7 @@ export class JobFeed {
   private readonly bus = new EventTarget();
   private readonly finished = new Set<string>();
   private source: EventSource | null = null;
-  private openedAt_ms = Infinity;
+  private firstEventAt_ms = Infinity;
   private wait_ms = FIRST_WAIT_MS;
   private timer = 0;
   private readers = 0;
@@ -57,13 +57,17 @@ export class JobFeed {
     const source = new EventSource(this.address);
     this.source = source;
     source.addEventListener("open", () => {
-      this.openedAt_ms = performance.now();
+      this.firstEventAt_ms = Infinity;
       this.wait_ms = FIRST_WAIT_MS;
       this.online = true;
       this.changed();
     });
-    source.addEventListener("job", (event) => this.take(JSON.parse(event.data) as Job));
+    source.addEventListener("job", (event) => {
+      this.noteEvent();
+      this.take(JSON.parse(event.data) as Job);
+    });
     source.addEventListener("balance", (event) => {
+      this.noteEvent();
       this.balance = JSON.parse(event.data) as Balance;
       this.changed();
     });
@@ -73,7 +77,6 @@ export class JobFeed {
   /** The browser reconnects by itself after a lost connection, but gives up after a refusal: we do not. */
   private broken(source: EventSource): void {
     this.online = false;
-    this.openedAt_ms = Infinity;
     this.changed();
     if (source.readyState !== EventSource.CLOSED || source !== this.source) return;
     this.timer = setTimeout(() => this.connect(), this.wait_ms);
@@ -94,9 +97,13 @@ export class JobFeed {
     if (this.readers > 0) this.connect();
   }
 
+  private noteEvent(): void {
+    this.firstEventAt_ms = Math.min(this.firstEventAt_ms, performance.now());
+  }
+
   private take(job: Job): void {
-    const watched = this.jobs.has(job.id) || performance.now() - this.openedAt_ms > SNAPSHOT_MS;
-    if (hasEnded(job) && !watched) return;
+    const isNews = performance.now() - this.firstEventAt_ms > SNAPSHOT_MS;
+    if (hasEnded(job) && !this.jobs.has(job.id) && !isNews) return;
     if (this.finished.has(job.id)) return;
     this.jobs.set(job.id, job);
     if (job.state === "processed" || job.state === "cancelled") setTimeout(() => this.dismiss(job.id), GOODBYE_MS);

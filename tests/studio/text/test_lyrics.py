@@ -1,0 +1,143 @@
+"""Reading, writing and formatting lyrics."""
+
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studio.text.lyrics import LyricSection, format_lyrics, parse_lyrics, write_lyrics
+from studio.text.material import closers, themes
+from studio.text.phonetics import count_syllables, words
+from studio.text.reading import read_style
+from studio.text.style import Style
+from studio.text.subject import singable_subject
+from studio.text.verses import rhymes
+
+PROMPTS = (
+    "dreamy synthwave about driving home at midnight",
+    "sad piano ballad for a lost dog",
+    "happy folk song for my mother on her birthday",
+    "angry metal",
+    "pop about summer nights",
+    "a song about how much I miss you",
+    "שיר על אהבה",
+    "",
+)
+seeds = st.integers(min_value=0, max_value=2**31 - 1)
+
+
+def test_parse_reads_tags_in_any_case() -> None:
+    text = "hello\n\n[VERSE 2]\none\n two  three \n[Pre Chorus]\nup\n[Chorus: all]\nla\n[guitar solo]\n"
+    text += "[Spoken Word]\nhm\n[outro] bye"
+    assert [(s.name, s.number, s.lines) for s in parse_lyrics(text)] == [
+        ("verse", None, ("hello",)),
+        ("verse", 2, ("one", "two three")),
+        ("pre-chorus", None, ("up",)),
+        ("chorus", None, ("la",)),
+        ("instrumental", None, ()),
+        ("spoken word", None, ("hm",)),
+        ("outro", None, ("bye",)),
+    ]
+
+
+@pytest.mark.parametrize("tag", ["**[Chorus]**", "## Chorus", "Chorus:", "**Chorus:**", "[ hook ]", "[Refrain]"])
+def test_parse_reads_other_ways_to_write_a_tag(tag: str) -> None:
+    assert parse_lyrics(f"{tag}\nla la") == (LyricSection(name="chorus", lines=("la la",)),)
+
+
+def test_an_empty_chorus_repeats_the_last() -> None:
+    sections = parse_lyrics("[chorus]\nla\n[verse]\nmm\n[chorus]\n")
+    assert sections[2] == sections[0]
+
+
+def test_a_line_that_only_contains_a_bracket_or_tag_word_is_a_line() -> None:
+    assert parse_lyrics("The chorus of birds\n(ooh) [yeah] we go")[0].lines == (
+        "The chorus of birds",
+        "(ooh) [yeah] we go",
+    )
+
+
+def test_empty_lyrics_have_no_sections() -> None:
+    assert parse_lyrics(" \n\n") == ()
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=string.ascii_letters + "[]#*_: \n0123456789'é-", max_size=300))
+def test_parse_and_format_agree(text: str) -> None:
+    sections = parse_lyrics(text)
+    assert parse_lyrics(format_lyrics(sections)) == sections
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=seeds,
+    prompt=st.sampled_from(PROMPTS),
+    duration_s=st.sampled_from((10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 600.0)),
+    tempo_bpm=st.integers(min_value=30, max_value=300),
+)
+def test_laws_of_written_lyrics(seed: int, prompt: str, duration_s: float, tempo_bpm: int) -> None:
+    style = read_style(prompt)
+    text = write_lyrics(prompt, style, seed=seed, duration_s=duration_s, tempo_bpm=tempo_bpm)
+    assert text == write_lyrics(prompt, style, seed=seed, duration_s=duration_s, tempo_bpm=tempo_bpm)
+    sections = parse_lyrics(text)
+    assert sections[-1].name == "chorus"
+    assert format_lyrics(sections) == text
+    for section in sections:
+        if section.name != "verse":
+            continue
+        assert len(set(section.lines)) == len(section.lines)
+        assert all(7 <= count_syllables(line) <= 9 for line in section.lines)
+        ends = [words(line)[-1] for line in section.lines]
+        assert rhymes(*((ends[1], ends[3]) if len(ends) == 4 else ends))
+    chorus = next(section for section in sections if section.name == "chorus")
+    subject = singable_subject(prompt)
+    if subject is not None:
+        assert subject.title.lower() in chorus.lines[0].lower()
+
+
+@settings(deadline=None)
+@given(seed=seeds)
+def test_verses_of_a_song_share_no_line(seed: int) -> None:
+    prompt = PROMPTS[seed % len(PROMPTS)]
+    text = write_lyrics(prompt, read_style(prompt), seed=seed, duration_s=200, tempo_bpm=100)
+    lines = [line for section in parse_lyrics(text) if section.name == "verse" for line in section.lines]
+    assert len(lines) == len(set(lines)) >= 8
+
+
+def test_seeds_give_different_songs() -> None:
+    texts = {
+        write_lyrics(PROMPTS[0], Style(genre="synthwave"), seed=seed, duration_s=60, tempo_bpm=100)
+        for seed in range(40)
+    }
+    assert len(texts) == 40
+
+
+def test_mood_never_mixes_bright_and_dark_closers() -> None:
+    moods = {stanza.lines[0]: stanza.mood for family in closers() for stanza in family}
+    for seed in range(30):
+        for prompt, wrong in (("sad ballad about the sea", "+"), ("happy pop about the sea", "-")):
+            text = write_lyrics(prompt, read_style(prompt), seed=seed, duration_s=180, tempo_bpm=90)
+            assert wrong not in {moods.get(line) for line in text.splitlines()}
+
+
+def test_no_theme_leaks_into_another() -> None:
+    openers = {line: theme.name for theme in themes() for line in theme.openers}
+    for seed in range(30):
+        prompt = "dreamy synthwave about driving home at midnight"
+        text = write_lyrics(prompt, read_style(prompt), seed=seed, duration_s=180, tempo_bpm=100)
+        assert {openers[line] for line in text.splitlines() if line in openers} == {"night"}
+
+
+def test_longer_songs_have_more_lines() -> None:
+    counts = [
+        len(write_lyrics("love", Style(), seed=1, duration_s=duration_s, tempo_bpm=100).splitlines())
+        for duration_s in (10, 30, 60, 120, 240)
+    ]
+    assert counts == sorted(counts)
+    assert counts[-1] > 3 * counts[1]
+
+
+def test_an_instrumental_has_no_words() -> None:
+    text = write_lyrics("love", Style(instrumental=True), seed=1, duration_s=60, tempo_bpm=100)
+    assert text == "[Instrumental]"
