@@ -157,7 +157,7 @@ class Bench:
             return float(session.execute(text(sql), values).scalar_one() or 0)
 
     def wait(self, condition: Callable[[], bool], *, most_s: float = 300.0) -> None:
-        """Until it is so."""
+        """Return when it is so."""
         until = time.monotonic() + most_s
         while not condition():
             if time.monotonic() > until:
@@ -346,13 +346,8 @@ CASES: Final = (idle, behind_a_hog, among_lanes, finish_commit, hand_over, hog_s
 def row(figure: str, value: float, unit: str, promise: float | None) -> dict[str, object]:
     """One line of the table; a promise is an upper bound."""
     kept = "" if promise is None else "yes" if value <= promise else "no"
-    return {
-        "figure": figure,
-        "value": value,
-        "unit": unit,
-        "promise": "" if promise is None else f"≤ {promise:g}",
-        "kept": kept,
-    }
+    bound = "" if promise is None else f"≤ {promise:g}"
+    return {"figure": figure, "value": value, "unit": unit, "promise": bound, "kept": kept}
 
 
 def be_a_worker(options: str) -> None:

@@ -30,7 +30,9 @@ def database_url(settings: Settings, secrets: Secrets) -> str:
     """SQLAlchemy URL of the database: the one configured, else the embedded server's."""
     if settings.database.url is not None:
         return settings.database.url.get_secret_value()
-    return f"postgresql+psycopg://melodeon:{quote(secrets.database_password)}@127.0.0.1:{settings.database.port}/melodeon"
+    return (
+        f"postgresql+psycopg://melodeon:{quote(secrets.database_password)}@127.0.0.1:{settings.database.port}/melodeon"
+    )
 
 
 def gateway_url(settings: Settings) -> str:

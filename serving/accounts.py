@@ -44,8 +44,8 @@ def sign_up(session: Session, *, name: str, email: str, password: str, signup_cr
 def sign_in(database: Database, name: str, password: str) -> Account:
     """The account that name and password belong to. Works in transactions of its own.
 
-    The attempt is counted before the password is looked at and forgiven when it was right, so that guessing in
-    parallel gains nothing; and no connection is held while the hash is computed.
+    An attempt is counted before the password is looked at and forgiven when it was right: many at once count like many
+    in a row. No connection is held while the hash is computed.
 
     Raises:
         WrongPassword: unknown name or wrong password; both take the same time.

@@ -11,7 +11,7 @@ from typing import Final
 from configs.settings import Settings
 from data.database import Database, head, revision
 from data.object_store import ObjectStore
-from data.repositories import jobs as job_rows
+from data.repositories import queue_health
 from serving.client import GatewayClient
 from studio.errors import MelodeonError
 
@@ -56,7 +56,9 @@ def check_disk(var: Path) -> Check:
     var.mkdir(parents=True, exist_ok=True)
     free_gb = shutil.disk_usage(var).free / 1e9
     fine = free_gb >= LEAST_DISK_GB
-    advice = "" if fine else f" At least {LEAST_DISK_GB:g} GB are wanted; free some or set MELODEON_VAR to another disk."
+    advice = (
+        "" if fine else f" At least {LEAST_DISK_GB:g} GB are wanted; free some or set MELODEON_VAR to another disk."
+    )
     return Check(name="disk", ok=fine, sentence=f"{free_gb:.1f} GB free under {var}.{advice}")
 
 
@@ -91,7 +93,9 @@ class OutdatedSchema(MelodeonError):
     code = "outdated_schema"
 
     def __init__(self, have: str | None, want: str) -> None:
-        super().__init__(f"The tables are at revision {have or 'none'}, this version wants {want}; run `melodeon migrate`.")
+        super().__init__(
+            f"The tables are at revision {have or 'none'}, this version wants {want}; run `melodeon migrate`."
+        )
 
 
 def check_store(store: ObjectStore) -> Check:
@@ -129,8 +133,8 @@ def check_worker(database: Database) -> Check:
 
     def look() -> str:
         with database.transaction() as session:
-            beat_s = job_rows.newest_worker_beat_s(session)
-            waiting_s = job_rows.longest_wait_s(session)
+            beat_s = queue_health.newest_worker_beat_s(session)
+            waiting_s = queue_health.longest_wait_s(session)
         if beat_s is None or beat_s > STUCK_AFTER_S:
             raise NoWorker(waiting_s)
         if waiting_s is not None and waiting_s > STUCK_AFTER_S:

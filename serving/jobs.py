@@ -6,7 +6,7 @@ Every function works in the caller's transaction and none commits. Locks are tak
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -24,6 +24,9 @@ from studio.words.account import Account
 from studio.words.brief import Brief
 from studio.words.ids import AccountId, JobId
 from studio.words.job import Job, JobState
+
+CHANNEL: Final = job_rows.CHANGED
+"""NOTIFY channel of every change of a Job; the payload is ``ACCOUNT:JOB``."""
 
 QUEUED_SONGS_MAX: Final = 100
 KEY_MAX: Final = 200
@@ -207,12 +210,34 @@ def position_and_eta(session: Session, job: Job) -> tuple[int, float | None]:
     """
     if job.state.ended:
         return 0, None
-    median_s = job_rows.median_seconds(session, job.brief.kind)
+    own = job_rows.older_of_account(session, job.id)
+    return _estimate(job, own, _traffic(session, job.account_id), job_rows.median_seconds(session, job.brief.kind))
+
+
+def outlooks(session: Session, account_id: AccountId, jobs: tuple[Job, ...]) -> dict[JobId, tuple[int, float | None]]:
+    """`position_and_eta` of all `active` Jobs of an account, by a handful of statements however many they are."""
+    if not jobs:
+        return {}
+    traffic = _traffic(session, account_id)
+    medians_s = {kind: job_rows.median_seconds(session, kind) for kind in {job.brief.kind for job in jobs}}
+    own = sum(job.state is JobState.PROCESSING for job in jobs)
+    found = {}
+    for job in jobs:
+        found[job.id] = _estimate(job, own, traffic, medians_s[job.brief.kind])
+        own += job.state is JobState.QUEUED
+    return found
+
+
+def _traffic(session: Session, account_id: AccountId) -> tuple[int, int]:
+    """How many lanes go before the account's, and how many Jobs run side by side."""
+    return lanes.ahead(session, account_id), max(1, job_rows.number_processing(session))
+
+
+def _estimate(job: Job, own: int, traffic: tuple[int, int], median_s: float | None) -> tuple[int, float | None]:
     if job.state is JobState.PROCESSING:
         return 0, None if median_s is None else median_s * (1.0 - job.progress)
-    own = job_rows.older_of_account(session, job.id)
-    others = lanes.ahead(session, job.account_id) * (own + 1)
-    side_by_side = max(1, job_rows.number_processing(session))
+    ahead, side_by_side = traffic
+    others = ahead * (own + 1)
     rounds = own + math.ceil(others / side_by_side)
     return own + others, None if median_s is None else median_s * (rounds + 1)
 

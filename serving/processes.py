@@ -20,7 +20,13 @@ class ChildProcess:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], *, var: Path, env: Mapping[str, str] | None = None, grace_s: float = 20.0
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        var: Path,
+        env: Mapping[str, str] | None = None,
+        grace_s: float = 20.0,
     ) -> None:
         self.name = name
         self._command = list(command)

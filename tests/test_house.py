@@ -213,7 +213,11 @@ def test_the_check_sees_a_planted_violation(name: str, tmp_path: Path) -> None:
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c())"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c())",
+    ]
     return subprocess.run([*command, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -73,7 +73,10 @@ class SignInForms(stauth.Authenticate):  # type: ignore[misc]
             name = st.text_input("Name", max_chars=32, help="How listeners see you.", autocomplete="username")
             email = st.text_input("E-mail (optional)", max_chars=254, autocomplete="email")
             password = st.text_input(
-                "Password", type="password", help="8 characters or more; a few words are best.", autocomplete="new-password"
+                "Password",
+                type="password",
+                help="8 characters or more; a few words are best.",
+                autocomplete="new-password",
             )
             pressed = st.form_submit_button("Make my account", type="primary", width="stretch")
         if not pressed:

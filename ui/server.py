@@ -55,7 +55,10 @@ class SafeHeaders:
 def _told(error: Exception) -> bool:
     """A page failed in a way nobody foresaw: log it, show the person a sentence instead of a trace."""
     log.error("page.failed", exc_info=error)
-    st.error("Something went wrong on this page. Reload it; if it stays, tell whoever runs this place.", icon=":material/error:")
+    st.error(
+        "Something went wrong on this page. Reload it; if it stays, tell whoever runs this place.",
+        icon=":material/error:",
+    )
     return True
 
 

@@ -5,7 +5,7 @@ for a worker names the attempt and touches nothing when another attempt has take
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -330,14 +330,14 @@ def has_ready(session: Session, account_id: AccountId) -> bool:
     return bool(session.execute(statement, {"account_id": account_id}).scalar_one())
 
 
-def older_of_account(session: Session, job_id: JobId) -> int:
-    """How many Jobs of the same account are before this one: in process or queued earlier."""
+def places(session: Session, account_id: AccountId, job_ids: Sequence[JobId]) -> dict[JobId, int]:
+    """How many Jobs of the account go before each of these queued ones: in process or queued earlier."""
     statement = text(
-        "SELECT count(*) FROM job o, (SELECT account_id, number FROM job WHERE id = :job_id) own"
-        " WHERE o.account_id = own.account_id"
-        "   AND ((o.state = 'queued' AND o.number < own.number) OR o.state = 'processing') AND o.id <> :job_id"
+        "SELECT id, place FROM (SELECT id, state, count(*) OVER (ORDER BY state = 'queued', number) - 1 AS place"
+        " FROM job WHERE account_id = :account_id AND state IN ('queued', 'processing')) q WHERE id = ANY(:ids)"
     )
-    return int(session.execute(statement, {"job_id": job_id}).scalar_one())
+    rows = session.execute(statement, {"account_id": account_id, "ids": list(job_ids)})
+    return {JobId(job): int(place) for job, place in rows}
 
 
 def number_processing(session: Session) -> int:
@@ -354,6 +354,25 @@ def median_seconds(session: Session, kind: BriefKind) -> float | None:
     )
     seconds = session.execute(statement, {"kind": kind.value, "most": _DURATIONS}).scalar_one_or_none()
     return float(seconds) if seconds is not None else None
+
+
+def longest_wait_s(session: Session) -> float | None:
+    """For how many seconds the Job that waits longest could have been claimed; None when none waits."""
+    statement = text(
+        "SELECT extract(epoch FROM statement_timestamp() - min(ready_at))::float8 FROM job"
+        " WHERE state = 'queued' AND ready_at <= statement_timestamp()"
+    )
+    seconds: float | None = session.execute(statement).scalar_one_or_none()
+    return seconds
+
+
+def newest_worker_beat_s(session: Session) -> float | None:
+    """Seconds since the last sign of life of any worker; None when there is none."""
+    statement = text(
+        "SELECT extract(epoch FROM statement_timestamp() - max(last_heartbeat))::float8 FROM procrastinate_workers"
+    )
+    seconds: float | None = session.execute(statement).scalar_one_or_none()
+    return seconds
 
 
 def expired(session: Session, *, most: int) -> tuple[tuple[AccountId, JobId], ...]:

@@ -1,5 +1,6 @@
 """Uniform answers: ``{"ok": true, "data": …}`` or ``{"ok": false, "error": …, "message": …}``; the map to HTTP."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -14,32 +15,38 @@ from studio.errors import MelodeonError
 log = structlog.get_logger(__name__)
 
 STATUS_OF_CODE: Final = {
-    "unfit_brief": 422,
-    "unknown_engine": 422,
-    "unknown_key": 422,
-    "weak_password": 422,
-    "bad_name": 422,
-    "bad_email": 422,
-    "bad_title": 422,
-    "no_credits": 402,
+    "bad_cursor": 400,
+    "bad_request_key": 400,
     "not_signed_in": 401,
     "wrong_password": 401,
-    "sign_in_locked": 429,
+    "no_credits": 402,
     "cross_site": 403,
     "bad_link": 403,
     "not_found": 404,
-    "name_taken": 409,
-    "email_taken": 409,
+    "no_object": 404,
     "key_reused": 409,
-    "wrong_state": 409,
+    "not_finished": 409,
+    "cannot_run_again": 409,
     "bad_range": 416,
+    "unfit_brief": 422,
+    "unknown_engine": 422,
+    "unkeepable_text": 422,
+    "bad_title": 422,
+    "sign_in_locked": 429,
     "too_many_queued": 429,
+    "no_engine": 503,
     "database_unreachable": 503,
+    "database_busy": 503,
     "store_unavailable": 503,
-    "unavailable": 503,
-    "busy": 503,
 }
-"""HTTP status of every error code that a door may answer; any other of our errors is a 400."""
+"""HTTP status of every error that a door may answer. Any other error is a fault of ours, whatever its sentence: 500."""
+
+_SENTENCE_OF_STATUS: Final = {
+    404: "There is nothing at this address.",
+    405: "This address does not know this method.",
+    413: "This request is too large; at most 1 MB is allowed.",
+}
+_RETRY_AFTER_S: Final = 5
 
 
 def good(data: Any) -> dict[str, Any]:
@@ -47,35 +54,66 @@ def good(data: Any) -> dict[str, Any]:
     return {"ok": True, "data": data}
 
 
-def bad(status: int, code: str, sentence: str, *, details: dict[str, Any] | None = None) -> JSONResponse:
+def bad(
+    status: int,
+    code: str,
+    sentence: str,
+    *,
+    details: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
     """The answer when it did not: a word for programs and a sentence for people."""
-    content: dict[str, Any] = {"ok": False, "error": code, "message": sentence}
+    content: dict[str, Any] = {"ok": False, "error": code, "message": _printable(sentence)}
     if details:
         content["details"] = details
-    headers = {"Retry-After": "5"} if status in (429, 503) else None
-    return JSONResponse(content, status_code=status, headers=headers)
+    retry = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else {}
+    return JSONResponse(content, status_code=status, headers={**retry, **(headers or {})})
+
+
+def bad_status(status: int, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer to a request that did not get as far as a door."""
+    return bad(status, "http", _SENTENCE_OF_STATUS.get(status, "This request cannot be read."), headers=headers)
+
+
+def _printable(text: str) -> str:
+    """A sentence may quote what came in; half a surrogate pair cannot go out again."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _sentence_of(error: RequestValidationError) -> str:
-    parts = []
-    for item in error.errors():
-        place = ".".join(str(step) for step in item["loc"] if step not in ("body", "query", "path", "header"))
-        if item["type"] == "extra_forbidden":
-            parts.append(f"There is no field “{place}”.")
+    sentences = []
+    for item in error.errors()[:5]:
+        place = ".".join(str(step) for step in item["loc"][1:])
+        if item["type"] == "json_invalid":
+            sentences.append(f"The body is no JSON: {item['ctx']['error']} at character {place}.")
+        elif item["type"] == "extra_forbidden":
+            sentences.append(f"There is no field “{place[:80]}”.")
         elif item["type"] == "missing":
-            parts.append(f"The field “{place}” is missing." if place else "The request has no body; send JSON.")
+            sentences.append(f"The field “{place}” is missing." if place else "The request has no body; send JSON.")
         else:
-            parts.append(f"{place or 'The body'}: {item['msg']}.")
-    return " ".join(parts[:5])
+            sentences.append(f"{place or 'The body'}: {item['msg']}.")
+    return " ".join(sentences)
+
+
+def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    reference = uuid4().hex[:12]
+    # The route, not the address: an address may hold a signed link.
+    door = getattr(request.scope.get("route"), "path", "")
+    log.error("door.failed", reference=reference, method=request.method, door=door, exc_info=error)
+    return bad(500, "internal", f"Something went wrong on our side. If it stays, report the reference {reference}.")
 
 
 def answer_errors(app: FastAPI) -> None:
     """Give every error of this application the uniform answer."""
 
     @app.exception_handler(MelodeonError)
-    async def _ours(_: Request, error: MelodeonError) -> JSONResponse:
+    async def _ours(request: Request, error: MelodeonError) -> JSONResponse:
+        status = STATUS_OF_CODE.get(error.code)
+        if status is None:
+            return _unforeseen(request, error)
         details = {"field": field} if (field := getattr(error, "field_name", None)) else None
-        return bad(STATUS_OF_CODE.get(error.code, 400), error.code, error.sentence, details=details)
+        headers = {"Retry-After": str(wait_s)} if (wait_s := getattr(error, "retry_after_s", None)) else None
+        return bad(status, error.code, error.sentence, details=details, headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def _unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -83,11 +121,8 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        sentences = {404: "There is nothing at this address.", 405: "This address does not know this method."}
-        return bad(error.status_code, "http", sentences.get(error.status_code, str(error.detail)))
+        return bad_status(error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
-    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-        reference = uuid4().hex[:12]
-        log.error("door.failed", reference=reference, path=request.url.path, exc_info=error)
-        return bad(500, "internal", f"Something went wrong on our side. If it stays, report the reference {reference}.")
+    async def _any(request: Request, error: Exception) -> JSONResponse:
+        return _unforeseen(request, error)

@@ -4,60 +4,44 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from data.passwords import verify_password
-from data.repositories import accounts, sessions
+from data.repositories import sessions
+from serving import accounts
+from serving.accounts import WrongPassword
 from serving.api.answers import good
 from serving.api.bodies import SignIn
-from serving.api.identity import TheAccount, TheServices, cookie_name, set_cookie
+from serving.api.identity import TheAccount, TheServices, TheToken, set_cookie
 from serving.api.services import Services
-from studio.errors import MelodeonError
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
 
-class WrongPassword(MelodeonError):
-    """Name and password do not belong together, or the ticket is used up. Never says which."""
-
-    code = "wrong_password"
-
-    def __init__(self) -> None:
-        super().__init__("The name or the password is wrong.")
-
-
 def _ticket_for(services: Services, name: str, password: str) -> str:
+    account = accounts.sign_in(services.database, name, password)
     with services.database.transaction() as session:
-        known = accounts.credentials(session, name)
-        if not verify_password(known.password_hash if known else None, password) or known is None:
-            raise WrongPassword
-        return sessions.begin(session, known.account_id, days=services.settings.web.session_days).ticket
+        return sessions.begin(session, account.id, days=services.settings.web.session_days).ticket
 
 
 @router.post("/session", status_code=204)
-def sign_in(body: SignIn, request: Request, services: TheServices) -> Response:
-    """Start a session: with the one-time ticket of a page, or with name and password."""
+def sign_in(body: SignIn, request: Request, services: TheServices, old_token: TheToken) -> Response:
+    """Start a session: with the one-time ticket of a page, or with name and password. It replaces the old one."""
     ticket = body.ticket or _ticket_for(services, body.name, body.password)
     with services.database.transaction() as session:
-        token = sessions.redeem_ticket(
-            session,
-            ticket,
-            user_agent=request.headers.get("user-agent", ""),
-        )
-    if token is None:
-        raise WrongPassword
+        token = sessions.redeem_ticket(session, ticket, user_agent=request.headers.get("user-agent", ""))
+        if token is None:
+            raise WrongPassword
+        sessions.revoke(session, old_token)
     response = Response(status_code=204)
     set_cookie(response, services, token)
     return response
 
 
 @router.delete("/session", status_code=204)
-def sign_out(request: Request, services: TheServices) -> Response:
+def sign_out(services: TheServices, token: TheToken) -> Response:
     """End this session."""
-    token = request.cookies.get(cookie_name(services))
-    if token:
-        with services.database.transaction() as session:
-            sessions.revoke(session, token)
+    with services.database.transaction() as session:
+        sessions.revoke(session, token)
     response = Response(status_code=204)
-    response.delete_cookie(cookie_name(services), path="/")
+    set_cookie(response, services, "")
     return response
 
 

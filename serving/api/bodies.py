@@ -2,36 +2,48 @@
 
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from studio.words.brief import Brief, BriefMode, Controls, UnfitBrief
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-
-def _alias(*names: str) -> AliasChoices:
+def _also(*names: str) -> AliasChoices:
+    """The names under which a field may come, ours first."""
     return AliasChoices(*names)
 
 
+Integer = Annotated[int, Field(ge=-(2**53), le=2**53)]
+"""A whole number that every JSON reader keeps exactly (RFC 8259, 6)."""
+
+Description = Annotated[str, Field(validation_alias=_also("description", "full_described_song", "fullDescribedSong"))]
+DescribedLyrics = Annotated[str, Field(validation_alias=_also("described_lyrics", "describedLyrics"))]
+Duration = Annotated[
+    float | None, Field(validation_alias=_also("duration_s", "audio_duration", "audioDuration", "duration"))
+]
+Tempo = Annotated[Integer | None, Field(validation_alias=_also("tempo_bpm", "bpm"))]
+Steps = Annotated[Integer | None, Field(validation_alias=_also("steps", "infer_step", "inferStep"))]
+Guidance = Annotated[float | None, Field(validation_alias=_also("guidance_scale", "guidanceScale"))]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
 class SongWish(_Body):
-    """What every song request may say."""
+    """What every song request may say. A seed of -1 means: draw one."""
 
     title: str = ""
-    instrumental: StrictBool = False
+    instrumental: bool = False
     engine: str = ""
-    duration_s: Annotated[
-        float | None, Field(validation_alias=_alias("duration_s", "audio_duration", "audioDuration", "duration"))
-    ] = None
-    tempo_bpm: Annotated[int | None, Field(validation_alias=_alias("tempo_bpm", "bpm"))] = None
+    duration_s: Duration = None
+    tempo_bpm: Tempo = None
     key: str | None = None
-    seed: int | None = None
-    steps: Annotated[int | None, Field(validation_alias=_alias("steps", "infer_step", "inferStep"))] = None
-    guidance_scale: Annotated[float | None, Field(validation_alias=_alias("guidance_scale", "guidanceScale"))] = None
+    seed: Integer | None = None
+    steps: Steps = None
+    guidance_scale: Guidance = None
 
-    def _controls(self) -> Controls:
-        return Controls(
+    def _brief(self, mode: BriefMode, **texts: str) -> Brief:
+        controls = Controls(
             duration_s=self.duration_s,
             tempo_bpm=self.tempo_bpm,
             key=self.key or None,
@@ -39,25 +51,24 @@ class SongWish(_Body):
             steps=self.steps,
             guidance_scale=self.guidance_scale,
         )
+        return Brief(
+            mode=mode,
+            title=self.title,
+            instrumental=self.instrumental,
+            engine=self.engine,
+            controls=controls,
+            **texts,
+        )
 
 
 class FromDescription(SongWish):
     """One free description; the product writes the rest."""
 
-    description: Annotated[
-        str, Field(validation_alias=_alias("description", "full_described_song", "fullDescribedSong"))
-    ]
+    description: Description
 
     def brief(self) -> Brief:
         """The Brief this asks for."""
-        return Brief(
-            mode=BriefMode.DESCRIPTION,
-            description=self.description,
-            title=self.title,
-            instrumental=self.instrumental,
-            engine=self.engine,
-            controls=self._controls(),
-        )
+        return self._brief(BriefMode.DESCRIPTION, description=self.description)
 
 
 class WithLyrics(SongWish):
@@ -68,34 +79,18 @@ class WithLyrics(SongWish):
 
     def brief(self) -> Brief:
         """The Brief this asks for."""
-        return Brief(
-            mode=BriefMode.LYRICS,
-            prompt=self.prompt,
-            lyrics=self.lyrics,
-            title=self.title,
-            instrumental=self.instrumental,
-            engine=self.engine,
-            controls=self._controls(),
-        )
+        return self._brief(BriefMode.LYRICS, prompt=self.prompt, lyrics=self.lyrics)
 
 
 class FromDescribedLyrics(SongWish):
     """A style and what the lyrics should tell."""
 
     prompt: str
-    described_lyrics: Annotated[str, Field(validation_alias=_alias("described_lyrics", "describedLyrics"))] = ""
+    described_lyrics: DescribedLyrics = ""
 
     def brief(self) -> Brief:
         """The Brief this asks for."""
-        return Brief(
-            mode=BriefMode.DESCRIBED_LYRICS,
-            prompt=self.prompt,
-            described_lyrics=self.described_lyrics,
-            title=self.title,
-            instrumental=self.instrumental,
-            engine=self.engine,
-            controls=self._controls(),
-        )
+        return self._brief(BriefMode.DESCRIBED_LYRICS, prompt=self.prompt, described_lyrics=self.described_lyrics)
 
 
 class Generate(SongWish):
@@ -103,10 +98,8 @@ class Generate(SongWish):
 
     prompt: str = ""
     lyrics: str = ""
-    description: Annotated[
-        str, Field(validation_alias=_alias("description", "full_described_song", "fullDescribedSong"))
-    ] = ""
-    described_lyrics: Annotated[str, Field(validation_alias=_alias("described_lyrics", "describedLyrics"))] = ""
+    description: Description = ""
+    described_lyrics: DescribedLyrics = ""
 
     def brief(self) -> Brief:
         """The Brief this asks for.
@@ -118,21 +111,18 @@ class Generate(SongWish):
             raise UnfitBrief("description", "Send either a description alone, or a prompt with lyrics.")
         if self.lyrics and self.described_lyrics:
             raise UnfitBrief("lyrics", "Send either lyrics or described lyrics, not both.")
-        mode = BriefMode.LYRICS
         if self.described_lyrics:
             mode = BriefMode.DESCRIBED_LYRICS
-        elif not self.prompt:
+        elif self.prompt or self.lyrics:
+            mode = BriefMode.LYRICS
+        else:
             mode = BriefMode.DESCRIPTION
-        return Brief(
-            mode=mode,
+        return self._brief(
+            mode,
             prompt=self.prompt,
             lyrics=self.lyrics,
             description=self.description,
             described_lyrics=self.described_lyrics,
-            title=self.title,
-            instrumental=self.instrumental,
-            engine=self.engine,
-            controls=self._controls(),
         )
 
 
@@ -140,6 +130,12 @@ class Rename(_Body):
     """A new title."""
 
     title: str
+
+
+class Played(_Body):
+    """What the player says of a play: how long it was listened to, in seconds."""
+
+    listened_s: Annotated[float, Field(ge=0)]
 
 
 class SignIn(_Body):

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from billing import ledger
 from serving.api.answers import good
 from serving.api.identity import TheAccount, TheServices
+from serving.api.views import balance_json
 
 router = APIRouter(prefix="/credits", tags=["credits"])
 
@@ -15,8 +16,7 @@ router = APIRouter(prefix="/credits", tags=["credits"])
 def balance(account: TheAccount, services: TheServices) -> Any:
     """What the person has and what is held for jobs under way."""
     with services.database.transaction() as session:
-        have = ledger.balance(session, account.id)
-    return good({"available_credits": have.available_credits, "held_credits": have.held_credits})
+        return good(balance_json(ledger.balance(session, account.id)))
 
 
 @router.get("/statement")

@@ -1,13 +1,15 @@
 """Live news for one person by server-sent events: their jobs and their balance.
 
 One listener per process waits for Postgres' notifications and wakes the people concerned; every few seconds each
-stream looks by itself, because a notification may get lost.
+stream looks by itself, because a notification may get lost. A stream ends with its session.
 """
 
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -15,11 +17,14 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from billing import ledger
+from data.database import DatabaseUnreachable
 from data.listen import notifications
+from data.repositories import jobs as job_rows
+from data.repositories import sessions
 from serving import jobs
-from serving.api.identity import TheAccount, TheServices
+from serving.api.identity import TheAccount, TheServices, TheToken
 from serving.api.services import Services
-from serving.api.views import job_json
+from serving.api.views import balance_json, job_json
 from studio.words.ids import AccountId
 
 router = APIRouter(tags=["events"])
@@ -34,70 +39,95 @@ class News:
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def listen(self) -> None:
         """Pass notifications on until cancelled; a broken connection is made anew."""
         while True:
-            async for payload in notifications(self._conninfo, jobs.CHANNEL):
-                for event in self._waiting.get(payload.split(":")[0], ()):
-                    event.set()
+            async for payload in notifications(self._conninfo, job_rows.CHANGED):
+                for bell in self._bells.get(payload.split(":")[0], ()):
+                    bell.set()
             await asyncio.sleep(1.0)
 
-    async def wait(self, account_id: AccountId) -> None:
-        """Return when something changed for this account, or after a few seconds in any case."""
-        event = asyncio.Event()
-        self._waiting[account_id].add(event)
+    @contextmanager
+    def bell(self, account_id: AccountId) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something changes for this account."""
+        bell = asyncio.Event()
+        self._bells[account_id].add(bell)
         try:
-            async with asyncio.timeout(LOOK_EVERY_S):
-                await event.wait()
-        except TimeoutError:
-            pass
+            yield bell
         finally:
-            self._waiting[account_id].discard(event)
-            if not self._waiting[account_id]:
-                del self._waiting[account_id]
+            self._bells[account_id].discard(bell)
+            if not self._bells[account_id]:
+                del self._bells[account_id]
 
 
-def _snapshot(services: Services, account_id: AccountId) -> tuple[dict[str, Any], dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Picture:
+    """What a stream shows at one moment, as JSON values; jobs by their id."""
+
+    balance: dict[str, Any] | None = None
+    jobs: dict[str, dict[str, Any]]
+
+
+def _look(services: Services, token: str) -> _Picture | None:
+    """How things stand for the person whose session this is; None: the session has ended."""
     with services.database.transaction() as session:
-        have = ledger.balance(session, account_id)
-        found = {}
-        for job in (*jobs.active(session, account_id), *jobs.recent(session, account_id, RECENTLY_ENDED)):
-            position, eta_s = jobs.position_and_eta(session, job)
-            found[job.id] = job_json(job) | {"position": position, "eta_s": eta_s}
-    return {"available_credits": have.available_credits, "held_credits": have.held_credits}, found
+        account = sessions.account_of(session, token)
+        if account is None:
+            return None
+        balance = balance_json(ledger.balance(session, account.id))
+        active = jobs.active(session, account.id)
+        outlooks = jobs.outlooks(session, account.id, active)
+        shown = {job.id: job for job in (*active, *jobs.recent(session, account.id, RECENTLY_ENDED))}
+        return _Picture(
+            balance=balance, jobs={job.id: job_json(job, outlooks.get(job.id, (0, None))) for job in shown.values()}
+        )
 
 
 def _line(event: str, data: Any) -> str:
     return f"event: {event}\ndata: {json.dumps(data)}\n\n"
 
 
-async def _stream(request: Request, services: Services, news: News, account_id: AccountId) -> AsyncIterator[str]:
-    told_balance: Any = None
-    told_jobs: dict[str, Any] = {}
+def _changes(told: _Picture, now: _Picture) -> Iterator[str]:
+    if now.balance != told.balance:
+        yield _line("balance", now.balance)
+    for job_id, job in now.jobs.items():
+        if told.jobs.get(job_id) != job:
+            yield _line("job", job)
+
+
+async def _stream(request: Request, services: Services, token: str, bell: asyncio.Event) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
+    told = _Picture(jobs={})
     while not await request.is_disconnected():
-        balance, found = await run_in_threadpool(_snapshot, services, account_id)
-        if balance != told_balance:
-            yield _line("balance", balance)
-        for job_id, job in found.items():
-            if told_jobs.get(job_id) != job:
-                yield _line("job", job)
-        # An empty comment keeps proxies from closing a quiet stream.
-        if balance == told_balance and told_jobs == found:
-            yield ": still here\n\n"
-        told_balance, told_jobs = balance, found
+        # Before looking: what changes while we look rings again.
+        bell.clear()
+        with suppress(DatabaseUnreachable):
+            now = await run_in_threadpool(_look, services, token)
+            if now is None:
+                return
+            for change in _changes(told, now):
+                yield change
+            told = now
+        # A comment keeps proxies from closing a quiet stream, and finds out whether anybody still reads.
+        yield ": here\n\n"
         await asyncio.sleep(PACE_S)
-        await news.wait(account_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await bell.wait()
 
 
 @router.get("/events")
-async def events(request: Request, account: TheAccount, services: TheServices) -> StreamingResponse:
+async def events(request: Request, account: TheAccount, token: TheToken, services: TheServices) -> StreamingResponse:
     """``event: job`` for every change of a job, ``event: balance`` for every change of the balance."""
     news: News = request.app.state.news
+
+    async def lines() -> AsyncIterator[str]:
+        with news.bell(account.id) as bell:
+            async for line in _stream(request, services, token, bell):
+                yield line
+
     return StreamingResponse(
-        _stream(request, services, news, account.id),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        lines(), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     )

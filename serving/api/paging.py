@@ -1,9 +1,8 @@
 """Pages of songs: a cursor says after which song the next page begins."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from serving.api.views import song_json
@@ -22,27 +21,23 @@ class BadCursor(MelodeonError):
         super().__init__("The field “before” must be the “next” of an earlier page, unchanged.")
 
 
-class Cursor:
-    """Where a page begins, as opaque text."""
+def write_cursor(moment: datetime, song_id: SongId) -> str:
+    """Opaque text that says after which song a page begins."""
+    return base64.urlsafe_b64encode(f"{moment.isoformat()}|{song_id}".encode()).decode()
 
-    @staticmethod
-    def write(moment: datetime, song_id: SongId) -> str:
-        """Text for ``next``."""
-        return base64.urlsafe_b64encode(f"{moment.isoformat()}|{song_id}".encode()).decode()
 
-    @staticmethod
-    def read(text: str) -> tuple[datetime, SongId] | None:
-        """The moment and the song after which the page begins; None for the first page."""
-        if not text:
-            return None
-        try:
-            moment, song_id = base64.urlsafe_b64decode(text.encode()).decode().split("|")
-            at = datetime.fromisoformat(moment)
-        except (binascii.Error, ValueError):
-            raise BadCursor from None
-        if at.tzinfo is None or not is_id(song_id, noun="song"):
-            raise BadCursor
-        return at, SongId(song_id)
+def read_cursor(text: str) -> tuple[datetime, SongId] | None:
+    """What `write_cursor` wrote; None for the first page, which begins with empty text. Raises `BadCursor`."""
+    if not text:
+        return None
+    try:
+        moment, song_id = base64.urlsafe_b64decode(text.encode()).decode().split("|")
+        at = datetime.fromisoformat(moment).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadCursor from None
+    if write_cursor(at, SongId(song_id)) != text or not is_id(song_id, noun="song"):
+        raise BadCursor
+    return at, SongId(song_id)
 
 
 def page_json(
@@ -52,5 +47,5 @@ def page_json(
     last = moment(found[-1]) if len(found) == limit else None
     return {
         "songs": [song_json(song, viewer=viewer) for song in found],
-        "next": Cursor.write(last, found[-1].id) if last else None,
+        "next": write_cursor(last, found[-1].id) if last else None,
     }

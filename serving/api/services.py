@@ -56,7 +56,7 @@ def open_services(settings: Settings, secrets: Secrets) -> Services:
     )
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """The services of the application that got this request (a FastAPI dependency)."""
     services: Services = request.app.state.services
     return services

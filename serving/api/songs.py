@@ -3,21 +3,20 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import JSONResponse
 
 from data import access
 from data.repositories import songs
 from serving import jobs
-from serving.api.answers import bad, good
+from serving.api.answers import good
 from serving.api.bodies import FromDescribedLyrics, FromDescription, Generate, Rename, WithLyrics
 from serving.api.identity import AnAccount, TheAccount, TheServices
-from serving.api.paging import Cursor, page_json
+from serving.api.paging import page_json, read_cursor
 from serving.api.services import Services
-from serving.api.views import job_json, song_json
+from serving.api.views import song_json
+from serving.api.work import answer_job
 from studio.words.account import Account
 from studio.words.brief import Brief
 from studio.words.ids import SongId, is_id
-from studio.words.job import JobState
 from studio.words.song import Song
 
 router = APIRouter(tags=["songs"])
@@ -34,11 +33,9 @@ def _ask(services: Services, account: Account, brief: Brief, key: str) -> Any:
             key=f"door:{key or services.draw_key()}",
             now=services.now(),
             draw_seed=services.draw_seed,
+            queued_max=services.settings.queued_songs_max,
         )
-    if job.state is JobState.NO_CREDITS:
-        sentence = f"This costs {job.price_credits} credits and you have fewer. It is kept; run it once you have more."
-        return bad(402, "no_credits", sentence, details={"job": job_json(job)})
-    return JSONResponse(good({"job": job_json(job)}), status_code=202)
+    return answer_job(job)
 
 
 @router.post("/generate_from_description", status_code=202)
@@ -101,7 +98,7 @@ def library(
 ) -> Any:
     """The person's own songs, newest first."""
     with services.database.transaction() as session:
-        found = songs.library(session, account.id, before=Cursor.read(before), limit=limit)
+        found = songs.library(session, account.id, before=read_cursor(before), limit=limit)
     return good(page_json(found, limit=limit, moment=lambda song: song.created_at, viewer=account))
 
 
@@ -111,7 +108,7 @@ def discover(
 ) -> Any:
     """Published songs of everybody, newest first."""
     with services.database.transaction() as session:
-        found = songs.discover(session, before=Cursor.read(before), limit=limit)
+        found = songs.discover(session, before=read_cursor(before), limit=limit)
     return good(page_json(found, limit=limit, moment=lambda song: song.published_at, viewer=account))
 
 

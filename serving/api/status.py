@@ -4,10 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
 
 from serving import catalogue, health
-from serving.api.answers import good
+from serving.api.answers import bad, good
 from serving.api.identity import TheServices
 
 router = APIRouter(tags=["health"])
@@ -21,11 +20,12 @@ def alive() -> Any:
 
 @router.get("/health/ready")
 def ready(services: TheServices) -> Any:
-    """Whether people can make songs now: 200 with every part's state, or 503."""
+    """Whether people can make songs now: 200, or 503 and which parts are not well. ``melodeon doctor`` says more."""
     checks = health.quick_checks(services.settings, services.database, services.store, services.gateway)
-    fine = all(check.ok for check in checks)
-    data = {"ready": fine, "checks": [asdict(check) for check in checks]}
-    return good(data) if fine else JSONResponse({"ok": True, "data": data}, status_code=503)
+    parts = {"parts": {check.name: check.ok for check in checks}}
+    if all(check.ok for check in checks):
+        return good(parts)
+    return bad(503, "not_ready", "Some parts of the product are not ready yet, or have failed.", details=parts)
 
 
 @router.get("/engines")

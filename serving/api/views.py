@@ -5,6 +5,7 @@ from typing import Any
 from data import access
 from studio.words.account import Account
 from studio.words.asset import AssetRole
+from studio.words.credit import Balance
 from studio.words.job import Job
 from studio.words.song import Song
 
@@ -26,7 +27,7 @@ def song_urls(song: Song) -> dict[str, str]:
 
 
 def song_json(song: Song, *, viewer: Account | None) -> dict[str, Any]:
-    """A song for the person who looks. Texts that only its owner gave and drafts stay with the owner."""
+    """A song for the person who looks: what its owner typed and how it was made stay with the owner."""
     data: dict[str, Any] = {
         "id": song.id,
         "artist": song.artist,
@@ -63,14 +64,16 @@ def song_json(song: Song, *, viewer: Account | None) -> dict[str, Any]:
     return data
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """A job for its owner."""
+def job_json(job: Job, outlook: tuple[int, float | None] | None = None) -> dict[str, Any]:
+    """A job for its owner; with its outlook, also its place in the queue and the seconds it probably still takes."""
+    position, eta_s = outlook or (None, None)
     return {
         "id": job.id,
         "state": job.state.value,
         "stage": job.stage.value if job.stage else None,
         "progress": round(job.progress, 4),
         "message": job.message,
+        **({"position": position, "eta_s": eta_s} if outlook else {}),
         "reason": job.reason,
         "reason_code": job.reason_code,
         "attempt": job.attempt,
@@ -81,6 +84,11 @@ def job_json(job: Job) -> dict[str, Any]:
         "started_at": job.started_at.isoformat() if job.started_at else None,
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
     }
+
+
+def balance_json(balance: Balance) -> dict[str, int]:
+    """What the person has and what is held for jobs under way."""
+    return {"available_credits": balance.available_credits, "held_credits": balance.held_credits}
 
 
 def job_title(job: Job) -> str:

@@ -7,7 +7,6 @@ import numpy as np
 
 from studio.errors import MelodeonError
 from studio.music import mixing
-from studio.music.drums import KITS
 from studio.music.instruments import play
 from studio.music.patches import PATCHES
 from studio.music.score import FormSection, Note, Part, Score, Syllable
@@ -77,28 +76,31 @@ def render(score: Score, *, on_progress: OnProgress) -> Clip:
 
 
 def warm_up() -> None:
-    """Compile or load every sample loop, by playing each instrument once and mastering the result."""
-    names = {Part.DRUMS: list(KITS), Part.BASS: list(PATCHES)}
-    for part, patches in names.items():
-        for name in patches:
-            notes = [Note(part=part, start_beats=0.0, length_beats=0.5, pitch=38, velocity=0.8)]
-            if name == "acoustic":
-                syllable = Syllable(text="la", phones=("L", "AA1"))
-                notes.append(
-                    Note(part=Part.VOCAL, start_beats=0.2, length_beats=0.5, pitch=60, velocity=0.8, syllable=syllable)
-                )
-            score = Score(
-                genre="house",
-                tempo_bpm=120.0,
-                key="A minor",
-                duration_s=1.0,
-                sections=(FormSection(name="verse", start_bar=0, bars=1, energy=1.0),),
-                chords=(),
-                notes=tuple(notes),
-                instruments={part: name},
-            )
-            clip = render(score, on_progress=lambda _: None)
+    """Compile or load every sample loop: each patch plays one note, a syllable is sung, all is mastered."""
+    syllable = Syllable(text="la", phones=("L", "AA1"))
+    la = Note(part=Part.VOCAL, start_beats=0.2, length_beats=0.5, pitch=60, velocity=0.8, syllable=syllable)
+    clip = render(_one_note(Part.DRUMS, "acoustic", la), on_progress=_unwatched)
+    for name in PATCHES:
+        clip = render(_one_note(Part.KEYS, name), on_progress=_unwatched)
     master(clip)
+
+
+def _one_note(part: Part, name: str, *more: Note) -> Score:
+    """A second of music that uses the pumping, the ride and the named instrument."""
+    return Score(
+        genre="house",
+        tempo_bpm=120.0,
+        key="A minor",
+        duration_s=1.0,
+        sections=(FormSection(name="verse", start_bar=0, bars=1, energy=1.0),),
+        chords=(),
+        notes=(Note(part=part, start_beats=0.0, length_beats=0.5, pitch=38, velocity=0.8), *more),
+        instruments={part: name},
+    )
+
+
+def _unwatched(_: Progress) -> None:
+    """Warming up, nobody waits for progress."""
 
 
 def _perform(score: Score, part: Part, stem: Samples, on_progress: OnProgress, *, index: int, parts: int) -> None:

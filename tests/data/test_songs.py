@@ -98,10 +98,10 @@ def make_songs(database: Database, ada: Account) -> MakeSongs:
                 reason="",
                 uses_guidance=False,
             )
-            for index in range(2 if finished else 0):
-                number = next(numbers)
+            if finished:
                 cover = f"{job_id}.png" if shared_cover else None
-                job_songs.write_made(session, job_id, _take(index, f"{number}", cover=cover))
+                takes = [_take(index, f"{next(numbers)}", cover=cover) for index in range(2)]
+                job_songs.write_made(session, job_id, takes)
             ids = session.execute(text("SELECT id FROM song WHERE job_id = :id ORDER BY take_index"), {"id": job_id})
             return tuple(SongId(song_id) for song_id in ids.scalars())
 

@@ -67,7 +67,9 @@ def test_stop_ends_grandchildren_in_sessions_of_their_own(tmp_path: Path, ending
 
 
 def test_stop_ends_a_child_that_ignores_the_polite_signal(tmp_path: Path, ending: list[ChildProcess]) -> None:
-    code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
+    code = (
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
+    )
     one = child(tmp_path, "deaf", code, grace_s=0.3)
     ending.append(one)
     one.start()

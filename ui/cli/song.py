@@ -42,7 +42,7 @@ LOOK_EVERY_S = 0.25
 @click.option("--seed", type=int, help="The same seed makes the same songs.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("songs"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-def song(
+def song(  # noqa: PLR0917 - click passes every option
     prompt: str,
     lyrics: Path | None,
     instrumental: bool,
@@ -73,9 +73,7 @@ def _brief(prompt: str, lyrics: Path | None, *, instrumental: bool, controls: Co
         text = lyrics.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UnfitBrief("lyrics", f"The lyrics in {lyrics} cannot be read: {error}") from None
-    return Brief(
-        mode=BriefMode.LYRICS, prompt=prompt, lyrics=text, instrumental=instrumental, controls=controls
-    )
+    return Brief(mode=BriefMode.LYRICS, prompt=prompt, lyrics=text, instrumental=instrumental, controls=controls)
 
 
 @contextmanager
@@ -94,9 +92,7 @@ def _product() -> Iterator[Settings]:
 
 def _make(services: Services, brief: Brief, out: Path, *, as_json: bool) -> int:
     with services.database.transaction() as session:
-        account = accounts.local_account(
-            session, signup_credits=services.settings.signup_credits, now=services.now()
-        )
+        account = accounts.local_account(session, signup_credits=services.settings.signup_credits, now=services.now())
     before = _credits(services, account)
     with services.database.transaction() as session:
         job = jobs.request(

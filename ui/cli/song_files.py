@@ -42,7 +42,9 @@ def save_song(store: ObjectStore, song: Song, folder: Path) -> dict[str, Any]:
     }
     more = {"artist": song.artist, "prompt": song.prompt, "tempo_bpm": song.tempo_bpm, "key": song.key}
     label = {"ai_generated": True, "engine_version": song.engine_version}
-    Path(files["metadata"]).write_text(json.dumps(described | more | label, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    Path(files["metadata"]).write_text(
+        json.dumps(described | more | label, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
     return described
 
 

@@ -29,7 +29,9 @@ class AlreadyRunning(MelodeonError):
 
     def __init__(self, running: Running | None) -> None:
         where = f" at {running.web_url}" if running else ""
-        super().__init__(f"Melodeon is already running{where}; stop it with Ctrl-C there, or set MELODEON_VAR elsewhere.")
+        super().__init__(
+            f"Melodeon is already running{where}; stop it with Ctrl-C there, or set MELODEON_VAR elsewhere."
+        )
 
 
 def web_part(chosen: Settings) -> Part:
@@ -54,7 +56,9 @@ def only_one(chosen: Settings) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def running_stack(chosen: Settings, secrets: Secrets, *, with_web: bool, say: Callable[[str], None]) -> Iterator[Settings]:
+def running_stack(
+    chosen: Settings, secrets: Secrets, *, with_web: bool, say: Callable[[str], None]
+) -> Iterator[Settings]:
     """The whole product while the block runs, supervised; yields the settings with the ports really used."""
     with only_one(chosen):
         used = with_free_ports(chosen, say=say)

@@ -10,9 +10,7 @@ from ui.widgets.account_menu import draw_account_menu
 from ui.widgets.map import SONG, SYMBOL, pages
 from ui.wiring import services
 
-st.set_page_config(
-    page_title="Melodeon", page_icon=str(Path(__file__).parent / "static" / "icon.png"), layout="wide"
-)
+st.set_page_config(page_title="Melodeon", page_icon=str(Path(__file__).parent / "static" / "icon.png"), layout="wide")
 account = auth.current_account(services())
 st.session_state["account"] = account
 navigation = st.navigation(pages(account))

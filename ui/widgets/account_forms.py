@@ -1,6 +1,8 @@
 """The parts of the account page."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 import streamlit as st
 
@@ -9,7 +11,7 @@ from data.repositories.sessions import SignedIn
 from serving.api.services import Services
 from studio.errors import MelodeonError
 from studio.words.account import Account
-from studio.words.credit import Balance, Movement
+from studio.words.credit import Balance, Movement, MovementKind
 from studio.words.ids import SessionId
 from ui import auth, state
 
@@ -37,6 +39,32 @@ def draw_password_form(services: Services, account: Account) -> None:
         st.toast("Your password is changed; other devices are signed out.", icon=":material/check:")
 
 
+_BROWSERS: Final = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "Mac"),
+    ("Linux", "Linux"),
+)
+
+
+def browser_name(user_agent: str) -> str:
+    """A browser in a person's words: "Firefox on Linux"; what it calls itself is a hint, not a fact."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    if browser and system:
+        return f"{browser} on {system}"
+    return browser or system or re.sub(r"\s+", " ", user_agent)[:40] or "Unknown browser"
+
+
 def _end_session(services: Services, account: Account, session_id: SessionId) -> None:
     with services.database.transaction() as session:
         sessions.revoke_one(session, account.id, session_id)
@@ -55,16 +83,23 @@ def draw_sessions(services: Services, account: Account, signed_in: Sequence[Sign
     for browser in signed_in:
         current = here is not None and browser.id == here.session_id
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.text(f"{browser.user_agent[:60] or 'Unknown browser'}\nlast seen {browser.seen_at:%d %b %Y, %H:%M} UTC")
+            st.text(f"{browser_name(browser.user_agent)}\nlast seen {browser.seen_at:%d %b %Y, %H:%M} UTC")
             if current:
                 st.badge("This one", color="green")
             else:
-                st.button(
-                    "End", key=f"end_{browser.id}", on_click=_end_session, args=(services, account, browser.id)
-                )
+                st.button("End", key=f"end_{browser.id}", on_click=_end_session, args=(services, account, browser.id))
     st.button(
         "Sign out everywhere", icon=":material/logout:", key="everywhere", on_click=_end_all, args=(services, account)
     )
+
+
+WHAT: Final = {
+    MovementKind.GRANT: ("Received", "+"),
+    MovementKind.HOLD: ("Set aside for a song", "−"),
+    MovementKind.CAPTURE: ("Spent on a song", ""),
+    MovementKind.RELEASE: ("Given back", "+"),
+}
+"""A movement in the person's words, and what it did to the available credits."""
 
 
 def draw_statement(balance: Balance, movements: Sequence[Movement]) -> None:
@@ -72,12 +107,14 @@ def draw_statement(balance: Balance, movements: Sequence[Movement]) -> None:
     have, held = st.columns(2)
     have.metric("Available", balance.available_credits)
     held.metric("Held for songs under way", balance.held_credits)
+    rows = []
+    for line in movements:
+        what, sign = WHAT[line.kind]
+        rows.append({"When": line.at, "What": line.note or what, "Credits": f"{sign}{line.amount_credits}"})
     st.dataframe(
-        [
-            {"When": line.at, "What": line.kind, "Credits": line.amount_credits, "Note": line.note}
-            for line in movements
-        ],
+        rows,
         hide_index=True,
         width="stretch",
+        column_config={"When": st.column_config.DatetimeColumn(format="distance")},
         alt="The last movements of your credits",
     )

@@ -18,5 +18,10 @@ def draw_account_menu(services: Services, account: Account | None) -> None:
         if st.button(account.name, icon=":material/account_circle:", type="tertiary", key="to_account"):
             st.switch_page(ACCOUNT)
         st.button(
-            "Sign out", icon=":material/logout:", type="tertiary", key="sign_out", on_click=auth.sign_out, args=(services,)
+            "Sign out",
+            icon=":material/logout:",
+            type="tertiary",
+            key="sign_out",
+            on_click=auth.sign_out,
+            args=(services,),
         )

@@ -1,7 +1,7 @@
 """The create form: obtains one Brief. Its numbers are drawn from the engine's own declaration."""
 
 import random
-from typing import Final
+from typing import Final, TypedDict
 
 import streamlit as st
 
@@ -28,9 +28,30 @@ IDEAS: Final = (
     "joyful house track about dancing on the roof",
     "smoky jazz about the last train of the night",
 )
-STYLES: Final = ("dream pop", "synthwave", "lo-fi", "house", "rock", "indie folk", "hip hop", "jazz", "ambient", "ballad")
+STYLES: Final = (
+    "dream pop",
+    "synthwave",
+    "lo-fi",
+    "house",
+    "rock",
+    "indie folk",
+    "hip hop",
+    "jazz",
+    "ambient",
+    "ballad",
+)
 WHOLE_NUMBERS: Final = ("tempo_bpm", "steps", "seed")
 _ENGINE_CHOICE: Final = "Automatic"
+
+
+class Texts(TypedDict, total=False):
+    """The texts of a Brief that the form asks for."""
+
+    description: str
+    prompt: str
+    lyrics: str
+    described_lyrics: str
+    title: str
 
 
 def draw_brief_form(balance: Balance, *, median_s: float | None) -> Brief | None:
@@ -46,9 +67,7 @@ def draw_brief_form(balance: Balance, *, median_s: float | None) -> Brief | None
         texts = _draw_texts(source)
         instrumental = st.toggle("Instrumental", key="instrumental", help="No voice and no lyrics.")
         controls = _draw_controls(engine)
-        brief = Brief(
-            mode=source, instrumental=instrumental, engine=engine.name, controls=controls, **texts
-        )
+        brief = Brief(mode=source, instrumental=instrumental, engine=engine.name, controls=controls, **texts)
         pressed = _draw_submit(brief, balance, median_s=median_s)
     if start is not None:
         st.caption("Started from one of your songs. The same settings make the same song again.")
@@ -65,7 +84,7 @@ def _start_from_reuse() -> Brief | None:
             "lyrics": brief.lyrics,
             "title": brief.title,
             "instrumental": brief.instrumental,
-            "control_duration_s": brief.controls.duration_s,
+            "control_duration_s": brief.controls.duration_s and round(brief.controls.duration_s),
             "control_tempo_bpm": brief.controls.tempo_bpm,
             "control_key": brief.controls.key,
             "control_seed": brief.controls.seed,
@@ -91,7 +110,7 @@ def _draw_engine_choice() -> EngineSpec:
     return labels[st.selectbox("Engine", list(labels), key="engine")]
 
 
-def _draw_texts(source: BriefMode) -> dict[str, str]:
+def _draw_texts(source: BriefMode) -> Texts:
     if source is BriefMode.DESCRIPTION:
         idea = random.Random(st.session_state.setdefault("idea", 0)).choice(IDEAS)  # noqa: S311 - a placeholder
         description = st.text_area(
@@ -101,7 +120,7 @@ def _draw_texts(source: BriefMode) -> dict[str, str]:
     prompt = st.text_area(
         "Style", key="prompt", height=80, max_chars=DESCRIPTION_MAX, placeholder="warm indie folk, female voice, 96 bpm"
     )
-    texts = {"prompt": prompt or ""}
+    texts: Texts = {"prompt": prompt or ""}
     if source is BriefMode.LYRICS:
         texts["lyrics"] = st.text_area(
             "Lyrics", key="lyrics", height=220, max_chars=LYRICS_MAX, placeholder="[verse]\n…\n\n[chorus]\n…",

@@ -1,7 +1,7 @@
 """The map of the pages: which there are, where they lie, who sees them in the menu."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import streamlit as st
 
@@ -19,7 +19,7 @@ SIGN_IN: Final = _FOLDER / "sign_in.py"
 
 def pages(account: Account | None) -> list[st.Page]:
     """All pages, so that every address works for everybody; the menu shows those that make sense for this person."""
-    own = "visible" if account is not None else "hidden"
+    own: Literal["visible", "hidden"] = "visible" if account is not None else "hidden"
     return [
         st.Page(DISCOVER, title="Discover", icon=":material/explore:", default=True),
         st.Page(CREATE, title="Create", icon=":material/auto_awesome:"),

@@ -24,7 +24,7 @@ def act(item: str, song: Song, *, viewer: Account | None) -> None:
         _download(song)
         return
     if viewer is None or not access.may_edit(viewer, song):
-        raise access.NotFound
+        raise access.NotFound("song")
     ACTIONS[item](song, viewer)
 
 
@@ -95,8 +95,8 @@ def _reuse(song: Song, viewer: Account) -> None:  # noqa: ARG001
 def brief_of(song: Song) -> Brief:
     """The wish that makes this very song again: its style, its lyrics, its numbers."""
     controls = Controls(
-        duration_s=song.duration_s and round(song.duration_s),
-        tempo_bpm=song.tempo_bpm and round(song.tempo_bpm),
+        duration_s=song.duration_s,
+        tempo_bpm=round(song.tempo_bpm) if song.tempo_bpm else None,
         key=song.key,
         seed=song.seed,
         steps=song.steps,

@@ -1,7 +1,7 @@
 """Songs as cards: what the component shows of a song, and what its menu does."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import melodeon_ui
 import streamlit as st
@@ -98,11 +98,16 @@ def menu(song: Song, *, own: bool) -> list[MenuItem]:
 
 
 def draw_songs(
-    songs: Sequence[Song], *, viewer: Account | None, key: str, layout: str = "grid", empty: str | None = None
+    songs: Sequence[Song],
+    *,
+    viewer: Account | None,
+    key: str,
+    layout: Literal["grid", "list", "pair"] = "grid",
+    empty: str | None = None,
 ) -> None:
     """Draw songs and do what was chosen on them."""
     cards = [as_card(song, viewer=viewer) for song in songs]
-    events = melodeon_ui.song_cards(cards, key, layout, empty=empty)  # type: ignore[arg-type]
+    events = melodeon_ui.song_cards(cards, key, layout, empty=empty)
     if events.open:
         st.switch_page(SONG, query_params={"id": events.open})
     if events.action:

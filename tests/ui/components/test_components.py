@@ -10,8 +10,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import melodeon_ui
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
@@ -129,6 +130,7 @@ def session():
         st.session_state.exchange = ("sign_out", "n2", "")
     if st.button("Wrong ticket"):
         st.session_state.exchange = ("sign_in", "n3", "wrong")
+    st.toggle("Stop", key="stop")
     op, nonce, ticket = st.session_state.get("exchange", (None, "", ""))
     st.write(f"done {ui.session_bridge(op, nonce, ticket).done}")
 
@@ -343,8 +345,8 @@ def page(context: BrowserContext, stage: Stage) -> Iterator[Page]:
     assert errors == []
 
 
-def control(page: Page, stage: Stage, **body: object) -> dict[str, list[object]]:
-    answer: dict[str, list[object]] = page.request.post(f"{stage.url}/control", data=body).json()
+def control(page: Page, stage: Stage, **body: object) -> dict[str, Any]:
+    answer: dict[str, Any] = page.request.post(f"{stage.url}/control", data=body).json()
     return answer
 
 
@@ -468,10 +470,10 @@ def test_queue_panel_shuffle_and_removal(page: Page) -> None:
 def test_a_play_is_counted_once_after_half_of_a_short_song(page: Page, stage: Stage) -> None:
     play(page, "A Short Waltz")
     page.wait_for_function("window.__melodeon.audio.currentTime > 1")
-    mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]  # type: ignore[index]
+    mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]
     assert mine == []
     page.wait_for_function("window.__melodeon.audio.paused")
-    mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]  # type: ignore[index]
+    mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]
     assert mine == [{"song": "short", "listened_s": 2}]
 
 
@@ -633,6 +635,22 @@ def test_session_bridge_sets_and_clears_the_cookie_and_silences(page: Page, cont
     assert [one for one in context.cookies() if one["name"] == "sid"] == []
     expect(page.get_by_role("region", name="Player")).to_be_hidden()
     assert page.evaluate("window.__melodeon.audio.paused && localStorage.getItem('melodeon.player') === null")
+
+
+def test_the_stop_flag_silences_when_it_rises(page: Page) -> None:
+    play(page, "Paper Lanterns")
+    open_page(page, "Session")
+    plays_on(page)
+    page.get_by_text("Stop", exact=True).click()
+    expect(page.get_by_role("region", name="Player")).to_be_hidden()
+    assert page.evaluate("window.__melodeon.audio.paused && localStorage.getItem('melodeon.player') === null")
+
+
+def test_one_small_script_for_each_component() -> None:
+    built = sorted((Path(melodeon_ui.__file__).parent / "frontend" / "build").iterdir())
+    names = [re.sub(r"-[A-Z0-9]{8}\.js$", "", path.name) for path in built]
+    assert names == ["job_rail", "player", "session_bridge", "song_cards", "song_view"]
+    assert sum(path.stat().st_size for path in built) < 300_000
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

@@ -162,7 +162,8 @@ def job_rail(
 
     Reads ``{api}/events``: ``event: job`` with ``{id, title, state, stage, progress, message, eta_s, song_ids,
     position}`` (progress 0-1; ``position`` 1-based in line, or null) and ``event: balance`` with
-    ``{available_credits, held_credits}``, both as snapshots on connect and again on change. Cancel is ``POST
+    ``{available_credits, held_credits}``, both as snapshots on connect and again on change. A job that has ended
+    by the first snapshot, and was not seen at work, is old news and neither shown nor told. Cancel is ``POST
     {api}/jobs/{id}/cancel`` with the header ``X-Melodeon: 1``. All views share one connection.
 
     Args:
