@@ -208,23 +208,20 @@ def position_and_eta(session: Session, job: Job) -> tuple[int, float | None]:
     waits ahead. The time is the median of the last processed Jobs of the kind, None before the first; as many Jobs
     run side by side as do now.
     """
-    if job.state.ended:
-        return 0, None
-    own = job_rows.older_of_account(session, job.id)
-    return _estimate(job, own, _traffic(session, job.account_id), job_rows.median_seconds(session, job.brief.kind))
+    return outlooks(session, job.account_id, (job,))[job.id]
 
 
-def outlooks(session: Session, account_id: AccountId, jobs: tuple[Job, ...]) -> dict[JobId, tuple[int, float | None]]:
-    """`position_and_eta` of all `active` Jobs of an account, by a handful of statements however many they are."""
-    if not jobs:
-        return {}
+def outlooks(session: Session, account_id: AccountId, jobs: Sequence[Job]) -> dict[JobId, tuple[int, float | None]]:
+    """`position_and_eta` of several Jobs of one account, by a handful of statements however many they are."""
+    found: dict[JobId, tuple[int, float | None]] = {job.id: (0, None) for job in jobs}
+    active = [job for job in jobs if not job.state.ended]
+    if not active:
+        return found
+    places = job_rows.places(session, account_id, [job.id for job in active])
     traffic = _traffic(session, account_id)
-    medians_s = {kind: job_rows.median_seconds(session, kind) for kind in {job.brief.kind for job in jobs}}
-    own = sum(job.state is JobState.PROCESSING for job in jobs)
-    found = {}
-    for job in jobs:
-        found[job.id] = _estimate(job, own, traffic, medians_s[job.brief.kind])
-        own += job.state is JobState.QUEUED
+    medians_s = {kind: job_rows.median_seconds(session, kind) for kind in {job.brief.kind for job in active}}
+    for job in active:
+        found[job.id] = _estimate(job, places.get(job.id, 0), traffic, medians_s[job.brief.kind])
     return found
 
 

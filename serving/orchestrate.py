@@ -33,6 +33,7 @@ R = TypeVar("R")
 
 TELL_EVERY_S: Final = 0.25
 _REPEAT_PAUSE_S: Final = 0.5
+_BREATHER_S: Final = 1.0
 _EXTRA_TRIES: Final = 3
 _EXTRA_PAUSE_MAX_S: Final = 5.0
 _OURS: Final = "Something went wrong on our side. Nothing was charged; please try again."
@@ -163,6 +164,8 @@ class Orchestrator:
             attempts.give_back, work, pause_s=pause_s, code=error.code, sentence=error.sentence, now=_now()
         )
         self._wake_later(work.claimed, pause_s)
+        # keeps this slot from asking busy engines over and over, on behalf of one waiting account after the other
+        await asyncio.sleep(min(pause_s, _BREATHER_S))
 
     # the stages
 

@@ -14,6 +14,7 @@ from data.folder_store import FolderStore
 from data.repositories import accounts
 from data.testing import fresh_database, postgres_server
 from studio.words.account import Account
+from ui.testing import Stack, whole_stack
 
 MakeAccount = Callable[..., Account]
 
@@ -57,3 +58,18 @@ def account(make_account: MakeAccount) -> Account:
 def store(tmp_path: Path) -> FolderStore:
     """An empty object store in a folder."""
     return FolderStore(tmp_path / "objects", "the link key of tests")
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole product, started once for all tests that ask for it; afterwards nothing of it may be left."""
+    with whole_stack() as running:
+        yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for the stack is marked so, and stays on one test process."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.xdist_group("stack"))

@@ -356,25 +356,6 @@ def median_seconds(session: Session, kind: BriefKind) -> float | None:
     return float(seconds) if seconds is not None else None
 
 
-def longest_wait_s(session: Session) -> float | None:
-    """For how many seconds the Job that waits longest could have been claimed; None when none waits."""
-    statement = text(
-        "SELECT extract(epoch FROM statement_timestamp() - min(ready_at))::float8 FROM job"
-        " WHERE state = 'queued' AND ready_at <= statement_timestamp()"
-    )
-    seconds: float | None = session.execute(statement).scalar_one_or_none()
-    return seconds
-
-
-def newest_worker_beat_s(session: Session) -> float | None:
-    """Seconds since the last sign of life of any worker; None when there is none."""
-    statement = text(
-        "SELECT extract(epoch FROM statement_timestamp() - max(last_heartbeat))::float8 FROM procrastinate_workers"
-    )
-    seconds: float | None = session.execute(statement).scalar_one_or_none()
-    return seconds
-
-
 def expired(session: Session, *, most: int) -> tuple[tuple[AccountId, JobId], ...]:
     """Jobs whose lease ended, longest ago first."""
     statement = text(

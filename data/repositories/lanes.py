@@ -29,19 +29,18 @@ _LOCK = text("SELECT 1 FROM lane WHERE account_id = :account_id FOR UPDATE")
 _LOCK_OF_JOB = text(
     "SELECT account_id FROM lane WHERE account_id = (SELECT account_id FROM job WHERE id = :job_id) FOR UPDATE"
 )
-_ADVANCE = text(
-    "UPDATE lane SET virtual_time = greatest(virtual_time, (SELECT coalesce(max(last_start), 0) FROM lane) - 1)"
-    " WHERE account_id = :account_id RETURNING virtual_time"
-)
 _START = text(
     "UPDATE lane SET last_start = greatest(last_start, virtual_time), virtual_time = virtual_time + start_cost"
     " WHERE account_id = :account_id"
 )
 _REFUND = text("UPDATE lane SET virtual_time = greatest(virtual_time - start_cost, 0) WHERE account_id = :account_id")
-_SET_ALARM = text(
-    "INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)"
-    " VALUES (:queue, :task, -(CAST(:virtual_time AS bigint)), :lock, :lock,"
-    "         jsonb_build_object('account_id', CAST(:account_id AS text)))"
+_WAKE = text(
+    "WITH woken AS (UPDATE lane"
+    "   SET virtual_time = greatest(virtual_time, (SELECT coalesce(max(last_start), 0) FROM lane) - 1)"
+    "   WHERE account_id = :account_id RETURNING account_id, virtual_time)"
+    " INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)"
+    " SELECT :queue, :task, -virtual_time, 'lane:' || account_id, 'lane:' || account_id,"
+    "        jsonb_build_object('account_id', account_id) FROM woken"
     " ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING"
 )
 _OTHER_ALARM = text(
@@ -89,11 +88,7 @@ def lock_of_job(session: Session, job_id: JobId) -> bool:
 
 def wake(session: Session, account_id: AccountId) -> None:
     """Bring the lane's virtual time up to the clock and set its alarm, unless one waits already."""
-    virtual_time = session.execute(_ADVANCE, {"account_id": account_id}).scalar_one_or_none()
-    if virtual_time is None:
-        return
-    names = {"queue": ALARM_QUEUE, "task": ALARM_TASK, "lock": f"lane:{account_id}", "account_id": account_id}
-    session.execute(_SET_ALARM, {**names, "virtual_time": virtual_time})
+    session.execute(_WAKE, {"account_id": account_id, "queue": ALARM_QUEUE, "task": ALARM_TASK})
 
 
 def count_start(session: Session, account_id: AccountId) -> None:

@@ -42,7 +42,9 @@ class SongWish(_Body):
     steps: Steps = None
     guidance_scale: Guidance = None
 
-    def _brief(self, mode: BriefMode, **texts: str) -> Brief:
+    def _brief(
+        self, mode: BriefMode, *, description: str = "", prompt: str = "", lyrics: str = "", described_lyrics: str = ""
+    ) -> Brief:
         controls = Controls(
             duration_s=self.duration_s,
             tempo_bpm=self.tempo_bpm,
@@ -53,11 +55,14 @@ class SongWish(_Body):
         )
         return Brief(
             mode=mode,
+            description=description,
+            prompt=prompt,
+            lyrics=lyrics,
+            described_lyrics=described_lyrics,
             title=self.title,
             instrumental=self.instrumental,
             engine=self.engine,
             controls=controls,
-            **texts,
         )
 
 

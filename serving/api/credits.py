@@ -28,8 +28,8 @@ def statement(account: TheAccount, services: TheServices, limit: Annotated[int, 
         {
             "movements": [
                 {
-                    "id": line.transfer_id,
-                    "kind": line.kind,
+                    "id": line.id,
+                    "kind": line.kind.value,
                     "amount_credits": line.amount_credits,
                     "note": line.note,
                     "job_id": line.job_id,

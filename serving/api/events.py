@@ -19,7 +19,6 @@ from starlette.concurrency import run_in_threadpool
 from billing import ledger
 from data.database import DatabaseUnreachable
 from data.listen import notifications
-from data.repositories import jobs as job_rows
 from data.repositories import sessions
 from serving import jobs
 from serving.api.identity import TheAccount, TheServices, TheToken
@@ -44,7 +43,7 @@ class News:
     async def listen(self) -> None:
         """Pass notifications on until cancelled; a broken connection is made anew."""
         while True:
-            async for payload in notifications(self._conninfo, job_rows.CHANGED):
+            async for payload in notifications(self._conninfo, jobs.CHANNEL):
                 for bell in self._bells.get(payload.split(":")[0], ()):
                     bell.set()
             await asyncio.sleep(1.0)
@@ -77,12 +76,10 @@ def _look(services: Services, token: str) -> _Picture | None:
         if account is None:
             return None
         balance = balance_json(ledger.balance(session, account.id))
-        active = jobs.active(session, account.id)
-        outlooks = jobs.outlooks(session, account.id, active)
-        shown = {job.id: job for job in (*active, *jobs.recent(session, account.id, RECENTLY_ENDED))}
-        return _Picture(
-            balance=balance, jobs={job.id: job_json(job, outlooks.get(job.id, (0, None))) for job in shown.values()}
-        )
+        active, ended = jobs.active(session, account.id), jobs.recent(session, account.id, RECENTLY_ENDED)
+        shown = {job.id: job for job in (*active, *ended)}
+        outlooks = jobs.outlooks(session, account.id, tuple(shown.values()))
+    return _Picture(balance=balance, jobs={job.id: job_json(job, outlooks[job.id]) for job in shown.values()})
 
 
 def _line(event: str, data: Any) -> str:

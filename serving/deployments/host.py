@@ -7,6 +7,7 @@ the deadline passes, and has each take finished and stored as soon as it exists.
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Final
@@ -103,16 +104,16 @@ class EngineHost:
             call.tell(DoneEvent())
         except Cancelled:
             log.info("make.cancelled", **call.labels)
-        except MemoryError:
-            log.exception("make.out_of_memory", **call.labels)
+        except MemoryError as error:
+            log.error("make.out_of_memory", stack=_stack(error), **call.labels)  # noqa: TRY400 - see _stack
             call.tell(FailedEvent(code="out_of_memory", sentence=_OUT_OF_MEMORY, retryable=True))
         except MelodeonError as error:
             log.warning("make.failed", code=error.code, **call.labels)
             retryable = isinstance(error, StoreUnavailable)
             call.tell(FailedEvent(code=error.code, sentence=error.sentence, retryable=retryable))
-        except Exception:
+        except Exception as error:  # noqa: BLE001
             # whatever a model throws, the caller must get a last word
-            log.exception("make.crashed", **call.labels)
+            log.error("make.crashed", error=type(error).__name__, stack=_stack(error), **call.labels)  # noqa: TRY400
             call.tell(FailedEvent(code="engine_error", sentence=_CRASHED, retryable=True))
 
     async def _compute(self, call: "_Call") -> list[Take]:
@@ -145,6 +146,11 @@ class EngineHost:
 
 _CRASHED: Final = "The engine failed unexpectedly. Please try again."
 _OUT_OF_MEMORY: Final = "The engine ran out of memory. Please try again, perhaps with a shorter song."
+
+
+def _stack(error: BaseException) -> str:
+    """Where it was raised, without the error's own text: a model may quote in it what people wrote."""
+    return "".join(traceback.format_tb(error.__traceback__)[-8:])
 
 
 class _Call:

@@ -8,8 +8,13 @@ from typing import Any, Final
 
 import structlog
 from ray import serve
-from ray.exceptions import RayActorError, TaskCancelledError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaUnavailableError,
+)
 
 from serving.contract import ApplicationHealth, FailedEvent, MakeRequest, event_line
 from serving.deployments.routing import NoReplicaFree, NotReady
@@ -70,7 +75,8 @@ class ServeRouter:
         try:
             async with asyncio.timeout(STATUS_WAIT_S):
                 status = await asyncio.to_thread(serve.status)
-        except TimeoutError:
+        except (TimeoutError, RayError, RayServeException) as error:
+            log.warning("controller.no_answer", error=type(error).__name__)
             return {name: ApplicationHealth(ready=False, status="NO_ANSWER") for name in self._applications}
         return {name: _health(status.applications.get(name)) for name in self._applications}
 

@@ -110,6 +110,7 @@ class Console:
 
     def finish(self, room: Room, tone: Tone) -> Iterator[float]:
         """Turn the buses into the finished mix, yielding 0-1 as it goes; afterwards read `mix`."""
+        yield 0.0
         equalise(self._send, (Band(kind="high_pass", frequency_hz=220.0), Band(kind="low_pass", frequency_hz=9_000.0)))
         yield 0.1
         reverb, frames, piece = Reverb(decay_s=room.decay_s, damping=room.damping), self._bus.shape[1], 10 * RATE_HZ

@@ -56,7 +56,7 @@ def as_card(song: Song, *, viewer: Account | None) -> SongCard:
     own = viewer is not None and viewer.id == song.account_id
     badges = ["AI-generated"]
     if own:
-        badges.insert(0, "Published" if song.published_at else "Private")
+        badges = [f"Take {song.take_index + 1}", "Published" if song.published_at else "Private", *badges]
     card: SongCard = {"id": song.id, "status": song.status.value, "badges": badges, "menu": menu(song, own=own)}
     if song.status is JobState.PROCESSED:
         card |= as_playable(song)

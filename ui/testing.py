@@ -1,0 +1,262 @@
+"""The whole product for tests and benches: ``melodeon up`` as a child, in a folder and on ports of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from configs.addresses import attach, read_running
+from configs.secrets import load_or_create
+from configs.settings import Settings
+from serving.api.services import Services, open_services
+from studio.errors import MelodeonError
+
+READY_S: Final = 300.0
+END_S: Final = 150.0
+_FIRST_PORT: Final = 20_000
+_PORTS: Final = 120
+"""One stack's ports: web, Postgres, six of Ray, then a hundred for Ray's workers."""
+_LOOK_S: Final = 0.1
+_MELODEON: Final = str(Path(sys.executable).with_name("melodeon"))
+
+
+class StackTrouble(MelodeonError):
+    """The product did not start, or did not end cleanly."""
+
+    code = "stack_trouble"
+
+
+class Stack:
+    """One installation: a folder, ports and settings, and ``melodeon up`` on them, started and ended at will.
+
+    Args:
+        var: its folder; short, because sockets stand in it, and open to others, because Postgres does not run as root.
+        settings: further settings as environment variables, e.g. ``{"MELODEON_WORKER__SWEEP_S": "1"}``.
+    """
+
+    def __init__(self, var: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.var = var
+        self.environment = {**_ports(), **(settings or {}), "MELODEON_VAR": str(var)}
+        self._up: subprocess.Popen[bytes] | None = None
+        self._services: Services | None = None
+
+    def start(self) -> float:
+        """Start and wait for the line that says it is ready; answers the seconds that took.
+
+        Raises:
+            StackTrouble: it ended or is not ready in time; the sentence quotes what it said.
+        """
+        begun = time.monotonic()
+        self.launch()
+        while "Melodeon is ready" not in self.said():
+            if self._process.poll() is not None:
+                raise StackTrouble(f"melodeon up ended with {self._process.returncode}: {self.said()[-2000:]}")
+            if time.monotonic() - begun > READY_S:
+                raise StackTrouble(f"melodeon up is not ready after {READY_S:g} s: {self.said()[-2000:]}")
+            time.sleep(_LOOK_S)
+        return time.monotonic() - begun
+
+    def launch(self) -> None:
+        """Start and do not wait."""
+        with self._output.open("wb") as output:
+            self._up = subprocess.Popen(
+                [_MELODEON, "up"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environ(),
+                start_new_session=True,
+            )
+
+    def melodeon(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Another command of the same installation, run to its end."""
+        command = [_MELODEON, *words]
+        return subprocess.run(
+            command, env=self._environ(), capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+
+    def stop(self) -> float:
+        """End it as Ctrl-C does; answers the seconds that took.
+
+        Raises:
+            StackTrouble: it did not end with 0, or something it started is left.
+        """
+        begun = time.monotonic()
+        everything = self.processes()
+        self._close_services()
+        self._process.send_signal(signal.SIGINT)
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            raise StackTrouble(f"melodeon up did not end within {END_S:g} s: {self.said()[-2000:]}") from None
+        taken_s = time.monotonic() - begun
+        # A zombie's parent may need a moment to fetch it.
+        _, alive = psutil.wait_procs(everything, timeout=3)
+        left = _living([*alive, *self._marked()])
+        if code != 0 or left:
+            raise StackTrouble(f"melodeon up ended with {code} and left {left}: {self.said()[-2000:]}")
+        return taken_s
+
+    def kill(self) -> None:
+        """End everything that is left, the hard way."""
+        self._close_services()
+        for process in self.processes():
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        if self._up is not None:
+            self._up.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the supervisor lives."""
+        return self._up is not None and self._up.poll() is None
+
+    @property
+    def web_url(self) -> str:
+        """Where the pages and doors are, without a trailing slash."""
+        running = read_running(self.var)
+        return running.web_url if running else f"http://127.0.0.1:{self.environment['MELODEON_WEB__PORT']}"
+
+    @property
+    def services(self) -> Services:
+        """Database, store and gateway of the running product, opened here."""
+        if self._services is None:
+            with _as_environment(self.environment):
+                chosen = Settings()
+            self._services = open_services(attach(chosen), load_or_create(self.var))
+        return self._services
+
+    def pid_of(self, part: str) -> int:
+        """The process of ``up``, ``postgres`` (its postmaster), ``engines`` (``ray start``), ``worker`` or ``web``."""
+        if part == "up":
+            return self._process.pid
+        if part == "postgres":
+            return int((self.var / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+        mark = {"engines": "--head", "worker": "serving.worker", "web": "ui.server"}[part]
+        for child in psutil.Process(self._process.pid).children():
+            if mark in child.cmdline():
+                return child.pid
+        raise StackTrouble(f"{part} does not run: {self.said()[-2000:]}")
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that belongs to this installation and lives."""
+        found = {process.pid: process for process in self._marked()}
+        if self._up is not None and self._up.poll() is None:
+            supervisor = psutil.Process(self._up.pid)
+            found |= {process.pid: process for process in [supervisor, *supervisor.children(recursive=True)]}
+        return list(found.values())
+
+    def said(self) -> str:
+        """What ``melodeon up`` has told since it was started."""
+        return self._output.read_text(errors="replace") if self._output.exists() else ""
+
+    def log_of(self, part: str) -> str:
+        """The part's log."""
+        path = self.var / "log" / f"{part}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        if self._up is None:
+            raise StackTrouble("The product has not been started.")
+        return self._up
+
+    @property
+    def _output(self) -> Path:
+        return self.var / "up.txt"
+
+    def _environ(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MELODEON_")}
+        return {**inherited, **self.environment}
+
+    def _marked(self) -> Iterator[psutil.Process]:
+        """Processes that carry this installation's folder in their environment, and its Postgres."""
+        data = str((self.var / "postgres" / "data").resolve())
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get("MELODEON_VAR") == str(self.var)
+                if process.pid != os.getpid() and (ours or process.cwd() == data):
+                    yield process
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+
+    def _close_services(self) -> None:
+        if self._services is not None:
+            self._services.database.dispose()
+            self._services = None
+
+
+@contextmanager
+def whole_stack(settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """The running product in a folder of its own; ended, looked after and removed afterwards."""
+    var = Path(tempfile.mkdtemp(prefix="mel-", dir="/tmp"))
+    var.chmod(0o755)
+    stack = Stack(var, settings)
+    try:
+        stack.start()
+        yield stack
+        if stack.running:
+            stack.stop()
+    finally:
+        stack.kill()
+        shutil.rmtree(var, ignore_errors=True)
+
+
+def _ports() -> dict[str, str]:
+    """Settings with a block of ports that nobody listens on, below those the system gives out by itself."""
+    names = ("WEB__PORT", "DATABASE__PORT", *(f"SERVE__{name}_PORT" for name in _RAY_PORTS))
+    start = _FIRST_PORT + os.getpid() % 80 * _PORTS
+    for first in [*range(start, 32_000, _PORTS), *range(_FIRST_PORT, start, _PORTS)]:
+        if all(_is_free(first + offset) for offset in range(20)):
+            ports = {f"MELODEON_{name}": str(first + offset) for offset, name in enumerate(names)}
+            return {**ports, "MELODEON_SERVE__WORKER_PORTS_FROM": str(first + 20)}
+    raise StackTrouble("No block of free ports was found between 20000 and 32000.")
+
+
+_RAY_PORTS: Final = ("HTTP", "GCS", "DASHBOARD", "AGENT", "METRICS", "CLIENT")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def _living(processes: list[psutil.Process]) -> list[str]:
+    left = []
+    for process in processes:
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE:
+                left.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
+        except psutil.NoSuchProcess:
+            continue
+    return left
+
+
+@contextmanager
+def _as_environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("MELODEON_")]:
+        del os.environ[name]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
