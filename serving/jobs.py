@@ -99,16 +99,11 @@ def request(
         raise BadRequestKey
     asked = _fingerprint(brief)
     lanes.open_and_lock(session, account.id, start_cost=plans.plan(account.plan).start_cost)
-    known = job_rows.by_key(session, account.id, key)
-    if known is not None:
-        job, fingerprint = known
-        if fingerprint != asked:
-            raise ledger.KeyReused(key)
-        return job
+    if (known := _known(session, account.id, key, asked)) is not None:
+        return known
     brief = _fitted(brief, draw_seed)
     _check_queue(session, account.id, brief.takes, queued_max)
-    job_id = JobId(new_id("job"))
-    price = pricing.price_of(brief)
+    job_id, price = JobId(new_id("job")), pricing.price_of(brief)
     state, reason = _hold(session, account.id, job_id, price, round_number=1, now=now)
     job_rows.insert(
         session,
@@ -123,14 +118,9 @@ def request(
         reason=reason,
         reason_code=ledger.NoCredits.code if reason else "",
     )
+    guided = catalogue.spec_of(brief.engine).uses_guidance
     job_songs.insert(
-        session,
-        account_id=account.id,
-        job_id=job_id,
-        brief=brief,
-        state=state,
-        reason=reason,
-        uses_guidance=catalogue.spec_of(brief.engine).uses_guidance,
+        session, account_id=account.id, job_id=job_id, brief=brief, state=state, reason=reason, uses_guidance=guided
     )
     return _announce(session, account, job_id, state)
 
@@ -249,6 +239,17 @@ def _fitted(brief: Brief, draw_seed: Callable[[], int]) -> Brief:
     brief = replace(brief, engine=engine, controls=replace(brief.controls, seed=seed))
     catalogue.spec_of(engine).fit(brief)
     return brief
+
+
+def _known(session: Session, account_id: AccountId, key: str, asked: str) -> Job | None:
+    """The Job that was asked for under this key before. Raises `KeyReused` if something else was."""
+    known = job_rows.by_key(session, account_id, key)
+    if known is None:
+        return None
+    job, fingerprint = known
+    if fingerprint != asked:
+        raise ledger.KeyReused(key)
+    return job
 
 
 def _fingerprint(brief: Brief) -> str:

@@ -102,7 +102,9 @@ class Orchestrator:
             except DatabaseUnreachable:
                 _log.warning("database stayed away; the sweep will take this job up again")
             finally:
-                del self._at_work[claimed.job_id]
+                # a later attempt, claimed by this same worker, may stand there by now
+                if self._at_work.get(claimed.job_id) is work:
+                    del self._at_work[claimed.job_id]
 
     async def _attempt(self, work: _Work) -> None:
         started = time.monotonic()

@@ -17,7 +17,7 @@ import psutil
 
 from configs.addresses import attach, read_running
 from configs.secrets import load_or_create
-from configs.settings import Settings
+from configs.settings import load
 from serving.api.services import Services, open_services
 from studio.errors import MelodeonError
 
@@ -134,7 +134,7 @@ class Stack:
         """Database, store and gateway of the running product, opened here."""
         if self._services is None:
             with _as_environment(self.environment):
-                chosen = Settings()
+                chosen = load()
             self._services = open_services(attach(chosen), load_or_create(self.var))
         return self._services
 

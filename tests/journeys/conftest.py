@@ -1,0 +1,149 @@
+"""People with browsers, on the whole running product."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from billing import ledger
+from data.repositories import accounts
+from studio.words.account import Account
+from ui.testing import Stack
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PATIENCE_MS = 60_000
+PASSWORD = "correct horse battery"
+_numbers = itertools.count(1)
+
+
+class Person:
+    """Somebody with a browser of their own."""
+
+    def __init__(self, stack: Stack, context: BrowserContext, name: str) -> None:
+        self.stack = stack
+        self.context = context
+        self.name = name
+        self.page = self.tab()
+
+    def tab(self) -> Page:
+        """A new tab of the same browser."""
+        page = self.context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        return page
+
+    def open(self, path: str) -> Page:
+        """Open an address cold, as from a bookmark, and wait until the page is drawn."""
+        self.page.goto(self.stack.web_url + path)
+        expect(self.page.get_by_test_id("stSidebar")).to_be_visible(timeout=PATIENCE_MS)
+        return self.page
+
+    def go(self, title: str) -> None:
+        """Change the page by the menu."""
+        self.page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+        expect(self.page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=PATIENCE_MS)
+
+    def sign_up(self) -> None:
+        """Make an account and be signed in."""
+        page = self.open("/sign-in")
+        page.get_by_role("tab", name="New here").click()
+        form = page.get_by_role("tabpanel").filter(has_text="Make your account")
+        form.get_by_label("Name", exact=True).fill(self.name)
+        form.get_by_label("Password", exact=True).fill(PASSWORD)
+        form.get_by_role("button", name="Make my account").click()
+        self.signed_in()
+
+    def sign_in(self, password: str = PASSWORD) -> None:
+        """Fill in the sign-in form."""
+        form = self.open("/sign-in").get_by_role("tabpanel").filter(has_text="Welcome back")
+        form.get_by_label("Name", exact=True).fill(self.name)
+        form.get_by_label("Password", exact=True).fill(password)
+        form.get_by_role("button", name="Sign in").click()
+
+    def signed_in(self) -> None:
+        """Wait until the page knows this person, and the browser has its cookie."""
+        expect(self.page.locator(".st-key-to_account")).to_contain_text(self.name, timeout=PATIENCE_MS)
+        for _ in range(100):
+            if any(cookie["name"] == "melodeon_session" for cookie in self.context.cookies()):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError("the browser never got its session cookie")
+
+    def describe(self, text: str) -> None:
+        """Fill in the simple create form for the shortest song."""
+        page = self.open("/create")
+        page.get_by_label("Describe your song").fill(text)
+        slider = page.get_by_role("slider").first
+        slider.focus()
+        for _ in range(10):
+            slider.press("ArrowLeft")
+        expect(slider).to_have_attribute("aria-valuenow", "10")
+
+    def create(self, text: str) -> None:
+        """Ask for a song."""
+        self.describe(text)
+        self.page.get_by_role("button", name="Create · 2 credits").click()
+
+    def position_s(self, page: Page | None = None) -> float:
+        """Where the music is."""
+        return float((page or self.page).evaluate("window.__melodeon ? window.__melodeon.audio.currentTime : -1"))
+
+    def plays_on(self, page: Page | None = None) -> None:
+        """The music is playing and moves forward."""
+        page = page or self.page
+        before = self.position_s(page)
+        page.wait_for_function(
+            "before => { const a = window.__melodeon.audio; return !a.paused && a.currentTime > before + 0.3 }",
+            arg=before,
+            timeout=PATIENCE_MS,
+        )
+
+    def account(self) -> Account:
+        """The account in the database."""
+        with self.stack.services.database.transaction() as session:
+            account = accounts.by_name(session, self.name)
+        assert account is not None
+        return account
+
+    def credits(self) -> tuple[int, int]:
+        """Available and held credits in the database."""
+        account = self.account()
+        with self.stack.services.database.transaction() as session:
+            balance = ledger.balance(session, account.id)
+        return balance.available_credits, balance.held_credits
+
+
+MakePerson = Callable[..., Person]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    assert Path(CHROMIUM).exists(), "The browser tests need Chromium: install the package chromium."
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def person(stack: Stack, browser: Browser) -> Iterator[MakePerson]:
+    """Makes people: each has a browser of their own and, unless told otherwise, a fresh account."""
+    contexts: list[BrowserContext] = []
+
+    def make(name: str | None = None, *, sign_up: bool = True) -> Person:
+        context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="dark")
+        contexts.append(context)
+        somebody = Person(stack, context, name or f"person{next(_numbers)}")
+        if sign_up:
+            somebody.sign_up()
+        return somebody
+
+    yield make
+    for context in contexts:
+        context.close()
