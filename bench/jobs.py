@@ -127,7 +127,7 @@ class Bench:
         """Queue ``each`` free Jobs for each of so many accounts, all alarms set."""
         values = {"number": number, "each": each, "brief": json_text.dumps(job_rows.brief_to_json(BRIEF))}
         with self.database.transaction() as session:
-            for statement in _FILL_LANES:
+            for statement in (*_FILL_LANES, "ANALYZE"):
                 session.execute(text(statement), values)
 
     def ask(self, account: Account) -> tuple[str, float, float]:

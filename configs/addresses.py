@@ -45,6 +45,7 @@ def web_url(settings: Settings) -> str:
     if settings.web.public_url:
         return settings.web.public_url.rstrip("/")
     host = "127.0.0.1" if settings.web.host in ("0.0.0.0", "::") else settings.web.host  # noqa: S104
+    host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.web.port}"
 
 
@@ -70,12 +71,19 @@ def read_running(var: Path) -> Running | None:
     """What ``melodeon up`` has started under ``var``, or None when its supervisor does not live."""
     try:
         running = Running(**json.loads(_running_file(var).read_text()))
-        os.kill(running.pid, 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
-    except PermissionError:
-        pass
-    return running
+    return running if _lives(running.pid) else None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, but alive
+        return True
+    return True
 
 
 def attach(settings: Settings) -> Settings:

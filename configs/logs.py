@@ -15,7 +15,12 @@ def configure(settings: LogSettings, *, part: str) -> None:
         settings: level and format.
         part: name of the process ("web", "worker", "cli", …), stands on every line.
     """
+
+    def name_part(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        return {"part": part, **event}
+
     shared: list[structlog.types.Processor] = [
+        name_part,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -42,4 +47,3 @@ def configure(settings: LogSettings, *, part: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
-    structlog.contextvars.bind_contextvars(part=part)

@@ -7,15 +7,18 @@ refused with a suggestion; secrets have no default here, see ``configs.secrets``
 
 import difflib
 import os
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -129,11 +132,19 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Values given in code, then the environment, then the TOML file."""
-        toml = Path(os.environ.get("MELODEON_CONFIG", _HERE / "melodeon.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _checked_file())
 
 
 _OTHER_NAMES = {"MELODEON_CONFIG"}
+
+
+def _checked_file() -> Path:
+    path = Path(os.environ.get("MELODEON_CONFIG", _HERE / "melodeon.toml"))
+    try:
+        tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnknownSetting(f"The settings in {path} cannot be read: {error}.") from None
+    return path
 
 
 def _known_names() -> list[str]:
@@ -150,30 +161,37 @@ def _known_names() -> list[str]:
 def _refuse_unknown_environment() -> None:
     known = _known_names()
     sections = {name.split("__")[0] for name in known}
-    for name in os.environ:
-        if name.startswith("MELODEON_") and name.upper() not in {*known, *_OTHER_NAMES, *sections}:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise UnknownSetting(f"There is no setting {name}.{hint}")
+    allowed = {*known, *_OTHER_NAMES, *sections}
+    wrong = [name for name in os.environ if name.upper().startswith("MELODEON_") and name.upper() not in allowed]
+    if wrong:
+        raise UnknownSetting("\n".join(f"There is no setting {name}.{_hint(name.upper())}" for name in sorted(wrong)))
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, _known_names(), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _sentence(item: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"There is no setting {name}." + _hint("MELODEON_" + name.replace(".", "__").upper())
+    return f"Setting {name}: {item['msg']}."
 
 
 def load(**overrides: Any) -> Settings:
     """Read the settings of this process.
 
     Raises:
-        UnknownSetting: with one sentence per wrong name or value.
+        UnknownSetting: with one line for each wrong name or value; values are not repeated, they may be secret.
     """
     _refuse_unknown_environment()
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            name = ".".join(str(part) for part in item["loc"])
-            near = difflib.get_close_matches("MELODEON_" + name.replace(".", "__").upper(), _known_names(), n=1)
-            hint = f" Did you mean {near[0]}?" if near and item["type"] == "extra_forbidden" else ""
-            lines.append(f"Setting {name}: {item['msg']}.{hint}")
-        raise UnknownSetting("\n".join(lines)) from None
+        raise UnknownSetting("\n".join(_sentence(item) for item in error.errors())) from None
+    except SettingsError as error:
+        raise UnknownSetting(f"{error}; it must be JSON.") from None
 
 
 @cache

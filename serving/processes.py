@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -11,12 +11,20 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+HARD_AFTER_S = 3.0
+
 
 class ChildProcess:
     """One command, run in its own session, with its output appended to one log file.
 
-    `stop` ends exactly the processes that this command started: the descendants are listed before the first signal,
-    because a grandchild whose parent has gone can no longer be told from a stranger.
+    A note with the process id outlives us, so that the next supervisor can end what a killed one left running.
+
+    Args:
+        name: of the part; also of its log and note.
+        command: program and arguments.
+        var: the installation's folder, for ``log/NAME.log`` and ``run/NAME.process``.
+        env: added to our own environment.
+        grace_s: how long the command may take to end when asked politely.
     """
 
     def __init__(
@@ -32,20 +40,20 @@ class ChildProcess:
         self._command = list(command)
         self._env = dict(env or {})
         self._log = var / "log" / f"{name}.log"
-        self._note = var / "run" / f"{name}.json"
+        self._note = var / "run" / f"{name}.process"
         self._grace_s = grace_s
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
-        """Process id, or None before the first start."""
+        """Process id, or None when it was never started or has been stopped."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
         """Start the command; first end what an earlier, killed supervisor may have left running under this name."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._note.parent.mkdir(parents=True, exist_ok=True)
-        self._end_leftover()
+        _end_noted(self._note)
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -55,8 +63,8 @@ class ChildProcess:
                 env={**os.environ, **self._env},
                 start_new_session=True,
             )
-        started = psutil.Process(self._process.pid).create_time()
-        self._note.write_text(json.dumps({"pid": self._process.pid, "created": started}))
+        created = psutil.Process(self._process.pid).create_time()
+        self._note.write_text(json.dumps({"pid": self._process.pid, "created": created, "grace_s": self._grace_s}))
         log.info("process.started", process=self.name, pid=self._process.pid)
 
     def running(self) -> bool:
@@ -71,51 +79,86 @@ class ChildProcess:
             return ""
 
     def stop(self) -> None:
-        """End the command and all its descendants: a polite signal, some grace, then the hard way."""
+        """End the command and all that it started: a polite signal, some grace, then the hard way."""
         if self._process is None:
             return
-        end_tree(self._process.pid, grace_s=self._grace_s)
+        end_session(self._process.pid, grace_s=self._grace_s)
         self._process.wait()
         self._process = None
         self._note.unlink(missing_ok=True)
         log.info("process.stopped", process=self.name)
 
-    def _end_leftover(self) -> None:
-        try:
-            note = json.loads(self._note.read_text())
-            left = psutil.Process(note["pid"])
-            if abs(left.create_time() - note["created"]) < 1:
-                log.warning("process.leftover_ended", process=self.name, pid=left.pid)
-                end_tree(left.pid, grace_s=self._grace_s)
-        except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
-            pass
+
+def end_leftovers(var: Path) -> list[str]:
+    """End what a killed supervisor of this installation left running; answers the names of those parts."""
+    return [note.stem for note in sorted((var / "run").glob("*.process")) if _end_noted(note)]
 
 
-def end_tree(pid: int, *, grace_s: float) -> None:
-    """End the process ``pid`` and its descendants, waiting up to ``grace_s`` seconds before killing."""
-    try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    _signal([root], hard=False)
-    _, alive = psutil.wait_procs([root], timeout=grace_s)
-    # What the root started meanwhile or did not take along.
-    family += [child for member in family for child in _children(member) if child not in family]
-    _signal([member for member in family if member is not root], hard=False)
-    _, alive = psutil.wait_procs(family, timeout=3)
+def end_session(leader: int, *, grace_s: float) -> bool:
+    """End the session that process ``leader`` opened, living or dead, and every descendant of its members.
+
+    The leader is asked first and gets ``grace_s`` seconds to take the others along; those that stay are asked, and
+    after a moment killed. Answers whether there was anything to end.
+
+    A program's helpers may leave its process group and outlive it (Ray's workers do both), but they stay in its
+    session, and no new process gets a number that a living session bears.
+    """
+    family = _family(leader)
+    if not family:
+        return False
+    first = [process for process in family if process.pid == leader]
+    _signal(first, hard=False)
+    psutil.wait_procs(first, timeout=grace_s)
+    # What the leader started meanwhile or did not take along.
+    family |= _family(leader)
+    _signal(family, hard=False)
+    _, alive = psutil.wait_procs(family, timeout=HARD_AFTER_S)
     _signal(alive, hard=True)
-    psutil.wait_procs(alive, timeout=3)
+    psutil.wait_procs(alive, timeout=HARD_AFTER_S)
+    return True
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
+def _end_noted(path: Path) -> bool:
+    """End the session that a note tells of, unless its number has gone to somebody else since."""
     try:
-        return process.children(recursive=True)
+        note = json.loads(path.read_text())
+        pid, created, grace_s = int(note["pid"]), float(note["created"]), float(note["grace_s"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    path.unlink(missing_ok=True)
+    if created < psutil.boot_time() - 1 or _is_stranger(pid, created):
+        return False
+    found = end_session(pid, grace_s=grace_s)
+    if found:
+        log.warning("process.leftover_ended", process=path.stem, pid=pid)
+    return found
+
+
+def _is_stranger(pid: int, created: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - created) > 1
     except psutil.NoSuchProcess:
-        return []
+        return False
 
 
-def _signal(processes: Sequence[psutil.Process], *, hard: bool) -> None:
+def _family(leader: int) -> set[psutil.Process]:
+    members = {process for process in psutil.process_iter() if _session_of(process.pid) == leader}
+    for member in list(members):
+        try:
+            members.update(member.children(recursive=True))
+        except psutil.NoSuchProcess:
+            continue
+    return members
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _signal(processes: Iterable[psutil.Process], *, hard: bool) -> None:
     for process in processes:
         try:
             process.kill() if hard else process.terminate()

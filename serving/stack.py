@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+import studio
 from configs.addresses import database_url, gateway_url
 from configs.secrets import Secrets
 from configs.settings import Settings
@@ -74,14 +75,17 @@ def with_free_ports(settings: Settings, *, say: Callable[[str], None]) -> Settin
 
 def child_environment(settings: Settings) -> dict[str, str]:
     """What every child is told about this start: the folder and the ports really used. No secrets."""
-    return {
+    told = {
         "MELODEON_VAR": str(settings.var),
         "MELODEON_WEB__PORT": str(settings.web.port),
         "MELODEON_DATABASE__PORT": str(settings.database.port),
         "MELODEON_SERVE__GATEWAY_URL": gateway_url(settings),
         "PYTHONUNBUFFERED": "1",
-        "NUMBA_CACHE_DIR": str(settings.var / "cache" / "numba"),
     }
+    # Compiled sample loops are kept beside their source, where every installation folder finds them.
+    if not os.access(Path(studio.__file__).parent / "sound", os.W_OK):
+        told["NUMBA_CACHE_DIR"] = os.environ.get("NUMBA_CACHE_DIR", str(settings.var / "cache" / "numba"))
+    return told
 
 
 class PostgresPart:
@@ -313,10 +317,14 @@ def ray_folder(var: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"melodeon-{digest}"
 
 
-def stack_phases(settings: Settings, secrets: Secrets) -> list[list[Part]]:
-    """The parts that make songs: first the truth, then those who work with it. The pages are added by `ui`."""
-    first: list[Part] = [] if settings.database.url is not None else [PostgresPart(settings, secrets)]
-    second: list[Part] = [worker_part(settings)]
+def stack_parts(settings: Settings, secrets: Secrets) -> list[Part]:
+    """The parts that make songs, in the order of starting. The pages are added by `ui`.
+
+    Ray takes longest and needs nobody, so it begins first.
+    """
+    parts: list[Part] = []
     if settings.serve.gateway_url is None:
-        second.insert(0, EnginesPart(settings, secrets))
-    return [first, second] if first else [second]
+        parts.append(EnginesPart(settings, secrets))
+    if settings.database.url is None:
+        parts.append(PostgresPart(settings, secrets))
+    return [*parts, worker_part(settings)]

@@ -16,6 +16,7 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0
 LOOK_EVERY_S = 0.5
+READY_LOOK_EVERY_S = 0.1
 
 
 class Part(Protocol):
@@ -65,18 +66,19 @@ class _Watch:
 
 
 class Supervisor:
-    """Starts phases of parts one after the other; the parts of one phase start side by side.
+    """Starts parts in their order and waits for all of them; ends them in the opposite order.
+
+    A part whose `start` returns only when it is ready (the database) may be relied on by those after it; the others
+    get ready side by side.
 
     Args:
-        phases: every part of a phase is ready before the next phase starts.
+        parts: in the order of starting.
         say: tells the person in front of the terminal one line.
-        ready_timeout_s: longest wait for one phase.
+        ready_timeout_s: longest wait for all to be ready.
     """
 
-    def __init__(
-        self, phases: Sequence[Sequence[Part]], *, say: Callable[[str], None], ready_timeout_s: float = 240.0
-    ) -> None:
-        self._phases = [list(phase) for phase in phases]
+    def __init__(self, parts: Sequence[Part], *, say: Callable[[str], None], ready_timeout_s: float = 240.0) -> None:
+        self._parts = list(parts)
         self._say = say
         self._ready_timeout_s = ready_timeout_s
         self._watches: dict[str, _Watch] = {}
@@ -88,32 +90,34 @@ class Supervisor:
             PartNotReady: a part did not come up. What was started keeps running; call `stop`.
             MelodeonError: a part said itself why it cannot.
         """
-        for phase in self._phases:
-            for part in phase:
-                part.start()
-                self._watches[part.name] = _Watch()
-            for part in phase:
-                self._await_ready(part, stopping)
-
-    def _await_ready(self, part: Part, stopping: threading.Event) -> None:
         begun = time.monotonic()
-        while not stopping.is_set() and not part.ready():
+        for part in self._parts:
+            if stopping.is_set():
+                return
+            part.start()
+            self._watches[part.name] = _Watch()
+        waiting = list(self._parts)
+        while waiting and not stopping.wait(READY_LOOK_EVERY_S):
             waited_s = time.monotonic() - begun
-            if waited_s > self._ready_timeout_s or not part.running():
-                raise PartNotReady(part, waited_s=waited_s)
-            stopping.wait(0.2)
-        self._watches[part.name].ready = True
-        log.info("part.ready", process=part.name, seconds=round(time.monotonic() - begun, 2))
+            waiting = [part for part in waiting if not self._is_ready(part, waited_s)]
+
+    def _is_ready(self, part: Part, waited_s: float) -> bool:
+        if part.ready():
+            self._watches[part.name].ready = True
+            log.info("part.ready", process=part.name, seconds=round(waited_s, 2))
+            return True
+        if waited_s > self._ready_timeout_s or not part.running():
+            raise PartNotReady(part, waited_s=waited_s)
+        return False
 
     def watch(self, stopping: threading.Event) -> None:
         """Restart parts that die, with a growing pause, until ``stopping`` is set."""
         while not stopping.wait(LOOK_EVERY_S):
-            for phase in self._phases:
-                for part in phase:
-                    try:
-                        self._look_at(part, now=time.monotonic())
-                    except (MelodeonError, OSError) as error:
-                        self._give_up_for_now(part, error)
+            for part in self._parts:
+                try:
+                    self._look_at(part, now=time.monotonic())
+                except (MelodeonError, OSError) as error:
+                    self._give_up_for_now(part, error)
 
     def _look_at(self, part: Part, *, now: float) -> None:
         watch = self._watches[part.name]
@@ -151,10 +155,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """End every part, the last started first."""
-        for phase in reversed(self._phases):
-            for part in reversed(phase):
-                try:
-                    part.stop()
-                except (MelodeonError, OSError) as error:
-                    self._say(f"{part.name} could not be ended: {error}")
-                    log.exception("part.stop_failed", process=part.name)
+        for part in reversed(self._parts):
+            try:
+                part.stop()
+            except (MelodeonError, OSError) as error:
+                self._say(f"{part.name} could not be ended: {error}")
+                log.exception("part.stop_failed", process=part.name)

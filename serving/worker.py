@@ -89,7 +89,7 @@ class Worker:
     Args:
         database: where the Jobs stand.
         settings: of the worker.
-        make_work: builds what is done with a claimed Job; it gets the function that wakes an account later.
+        work: makes one attempt at a claimed Job and ends it.
         chores: tasks by the clock, see `AlarmClock`.
         on_cancel: told the id of each Job whose owner wants it stopped.
         beat: called after every sweep, as a sign of life.

@@ -60,10 +60,19 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "objects", "the link key of tests")
 
 
+QUICK = {
+    "MELODEON_WORKER__LEASE_S": "8",
+    "MELODEON_WORKER__HEARTBEAT_S": "2",
+    "MELODEON_WORKER__SWEEP_S": "1",
+    "MELODEON_WORKER__RETRY_BASE_S": "1",
+}
+"""Settings by which a worker that died is missed after 8 seconds instead of 30."""
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The whole product, started once for all tests that ask for it; afterwards nothing of it may be left."""
-    with whole_stack() as running:
+    with whole_stack(QUICK) as running:
         yield running
 
 

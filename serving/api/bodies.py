@@ -15,14 +15,16 @@ def _also(*names: str) -> AliasChoices:
 Integer = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """A whole number that every JSON reader keeps exactly (RFC 8259, 6)."""
 
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
 Description = Annotated[str, Field(validation_alias=_also("description", "full_described_song", "fullDescribedSong"))]
 DescribedLyrics = Annotated[str, Field(validation_alias=_also("described_lyrics", "describedLyrics"))]
 Duration = Annotated[
-    float | None, Field(validation_alias=_also("duration_s", "audio_duration", "audioDuration", "duration"))
+    Number | None, Field(validation_alias=_also("duration_s", "audio_duration", "audioDuration", "duration"))
 ]
 Tempo = Annotated[Integer | None, Field(validation_alias=_also("tempo_bpm", "bpm"))]
 Steps = Annotated[Integer | None, Field(validation_alias=_also("steps", "infer_step", "inferStep"))]
-Guidance = Annotated[float | None, Field(validation_alias=_also("guidance_scale", "guidanceScale"))]
+Guidance = Annotated[Number | None, Field(validation_alias=_also("guidance_scale", "guidanceScale"))]
 
 
 class _Body(BaseModel):
@@ -140,7 +142,7 @@ class Rename(_Body):
 class Played(_Body):
     """What the player says of a play: how long it was listened to, in seconds."""
 
-    listened_s: Annotated[float, Field(ge=0)]
+    listened_s: Annotated[Number, Field(ge=0)]
 
 
 class SignIn(_Body):

@@ -16,7 +16,6 @@ from serving.api.views import song_json
 from serving.api.work import answer_job
 from studio.words.account import Account
 from studio.words.brief import Brief
-from studio.words.ids import SongId, is_id
 from studio.words.song import Song
 
 router = APIRouter(tags=["songs"])
@@ -75,10 +74,8 @@ def generate(body: Generate, account: TheAccount, services: TheServices, idempot
 
 def seen_song(services: Services, account: Account | None, song_id: str) -> Song:
     """The song if it exists and this person may see it; otherwise `access.NotFound`, whichever it is."""
-    song = None
-    if is_id(song_id, noun="song"):
-        with services.database.transaction() as session:
-            song = songs.by_id(session, SongId(song_id))
+    with services.database.transaction() as session:
+        song = songs.by_id(session, song_id)
     if song is None or not access.may_see(account, song):
         raise access.NotFound("song")
     return song

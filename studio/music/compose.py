@@ -7,10 +7,11 @@ of the words leaves the drums, the chords and the motifs as they were.
 from collections.abc import Mapping
 
 from studio.music.arrange import answer_voice, play_arpeggio, play_bass, play_keys, play_pad
+from studio.music.budget import bar_budget
 from studio.music.chance import generator, temperature_of
 from studio.music.drumming import play_drums
-from studio.music.form import bar_budget, plan_form
-from studio.music.genres import cast, usual_key, usual_tempo
+from studio.music.form import plan_form
+from studio.music.genres import cast, usual_key, usual_lift, usual_tempo
 from studio.music.harmony import Sketch, plan_harmony
 from studio.music.melody import Motif, draw_motifs, harmonise, play_lead, sing
 from studio.music.rhythm import Draft, feel_of, performed
@@ -53,7 +54,9 @@ def compose(
     budget = bar_budget(duration_s, tempo)
     temperature = temperature_of(guidance)
     voiceless = instrumental or style.instrumental or bool({"vocals", "voice", "vocal"} & set(style.without))
-    passages = plan_form(style, "" if voiceless else lyrics, budget)
+    # Who asks for a key gets it to the end.
+    lift = 0 if key or style.key else usual_lift(style, seed)
+    passages = plan_form(style, "" if voiceless else lyrics, budget, lift=lift)
     chords = plan_harmony(style.genre, home, passages, budget, seed=seed, temperature=temperature)
     sketch = Sketch(
         genre=style.genre, budget=budget, passages=passages, chords=chords, seed=seed, temperature=temperature
@@ -130,6 +133,7 @@ def _form_sections(sketch: Sketch) -> tuple[FormSection, ...]:
             bars=round(passage.bars * factor),
             energy=passage.energy,
             lines=tuple(line.text for line in passage.lines),
+            lift=passage.lift,
         )
         for passage in sketch.passages
     )

@@ -1,24 +1,15 @@
-"""Form: how many bars a song has and what happens in them.
+"""Form: what happens in the bars of a song."""
 
-Composing is done at a comfortable pulse of 55-165 beats a minute: a very slow song is written in half bars and a very
-fast one in double bars (`Budget.factor`), so that no player ever has to think in unplayable notes.
-"""
-
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from studio.music.budget import Budget, bar_budget
 from studio.music.genres import genre_of
 from studio.music.stanzas import Stanza, fitting_pieces, read_stanzas
 from studio.text.phonetics import count_syllables
 from studio.text.style import Style
 
-RING_S: Final = 2.0
-"""The final chord has at least this long to ring out."""
-SYLLABLE_S: Final = 0.17
-"""Nobody sings faster than this for long."""
-_BREATH_BEATS: Final = 1.25
 _ENERGY: Final = {
     "intro": 0.36,
     "verse": 0.52,
@@ -32,62 +23,10 @@ _ENERGY: Final = {
 }
 _FRAME: Final = ("intro", "outro")
 """Without words their length is whatever the rest of the song leaves."""
+_WHOLE_CHORUS: Final = 6
+"""Lines that a couplet and a chorus of four take: a short song rather does without an introduction."""
+_CHORUSES_BEFORE_LIFT: Final = 3
 _CYCLE: Final = ("verse", "chorus", "verse", "chorus", "bridge", "chorus", "solo", "chorus")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """The bars of a song, as the composer counts them.
-
-    Attributes:
-        duration_s: exact length of the song.
-        factor: beats of the score per beat of composing: 0.5, 1 or 2.
-        bar_s: seconds of one composing bar of four beats.
-        bars: composing bars in all; the last ``tail`` of them hold the final chord, which rings to the end.
-        tail: also the step in which bars are counted: sections are multiples of it.
-        line_bars: bars of an ordinary lyric line of about eight syllables.
-    """
-
-    duration_s: float
-    factor: float
-    bar_s: float
-    bars: int
-    tail: int
-    line_bars: int
-
-    @property
-    def body(self) -> int:
-        """Bars before the final chord."""
-        return self.bars - self.tail
-
-    def whole(self, bars: float) -> int:
-        """``bars`` rounded up to the step in which bars are counted."""
-        return math.ceil(bars / self.tail) * self.tail
-
-    def nearest(self, seconds: float) -> int:
-        """The power of two of bars (or none) that lasts about ``seconds``."""
-        ratio = seconds / self.bar_s
-        return 0 if ratio < 0.7 else self.whole(2 ** round(math.log2(ratio)))
-
-    @property
-    def unit(self) -> int:
-        """Bars of an ordinary section without words."""
-        return max(2, self.nearest(18.0 + self.duration_s / 40.0))
-
-    @property
-    def opening(self) -> int:
-        """Bars of an ordinary introduction, and of what leads to the final chord."""
-        bars = self.nearest(min(10.0, 0.08 * self.duration_s))
-        return bars if bars * self.bar_s <= 0.14 * self.duration_s else 0
-
-    def bars_of_line(self, syllables: int) -> int:
-        """Bars that a line of so many syllables takes, its breath included."""
-        beat_s = self.bar_s / 4
-        needed_beats = syllables * max(0.25, SYLLABLE_S / beat_s) + _BREATH_BEATS
-        bars = self.line_bars
-        while bars * 4 < needed_beats:
-            bars *= 2
-        return bars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +43,7 @@ class Passage:
     """One section as the composer sees it, in composing bars.
 
     ``final`` marks the last one, whose last ``Budget.tail`` bars are the final chord. ``turn`` counts the passages of
-    the same name before it.
+    the same name before it. ``lift`` is how many semitones above the key of the song it stands.
     """
 
     name: str
@@ -114,6 +53,7 @@ class Passage:
     lines: tuple[Line, ...] = ()
     turn: int = 0
     final: bool = False
+    lift: int = 0
 
     @property
     def end_bar(self) -> int:
@@ -130,28 +70,12 @@ class _Block:
     lines: tuple[tuple[str, int], ...] = ()
 
 
-def bar_budget(duration_s: float, tempo_bpm: float) -> Budget:
-    """Bars for a song of exactly ``duration_s`` (10-600 s) at ``tempo_bpm`` (30-300)."""
-    factor = 0.5 if tempo_bpm < 55 else 2.0 if tempo_bpm > 165 else 1.0
-    bar_s = 240.0 / tempo_bpm * factor
-    tail = 2 if factor == 0.5 else 1
-    body = max(1, math.floor((duration_s - RING_S) / bar_s / tail)) * tail
-    return Budget(
-        duration_s=duration_s,
-        factor=factor,
-        bar_s=bar_s,
-        bars=body + tail,
-        tail=tail,
-        line_bars=1 if bar_s > 240.0 / 84.0 else 2,
-    )
-
-
 def plan_sections(duration_s: float, tempo_bpm: float, *, instrumental: bool) -> tuple[tuple[str, int], ...]:
     """The form that fills ``duration_s``, for the writer of the lyrics: (section name, number of lines).
 
     Names are "intro", "verse", "pre-chorus", "chorus", "bridge", "solo", "break", "outro"; a section with 0 lines
-    is played without words. Lines are meant to have about eight syllables. A sung song has at least one line and ends
-    with a chorus before its outro.
+    is played without words. Lines are meant to have about eight syllables, and every section has an even number of
+    them, so that none waits for its rhyme. A sung song has at least two lines and ends with a chorus before its outro.
 
     >>> plan_sections(60.0, 100.0, instrumental=False)
     (('intro', 0), ('verse', 4), ('pre-chorus', 2), ('chorus', 4), ('outro', 0))
@@ -159,20 +83,21 @@ def plan_sections(duration_s: float, tempo_bpm: float, *, instrumental: bool) ->
     budget = bar_budget(duration_s, tempo_bpm)
     if instrumental:
         return tuple((block.name, 0) for block in _played(budget))
-    around = [("intro", 0)] if budget.opening else []
-    room = max(1, (budget.body - 2 * budget.opening) // budget.whole(budget.line_bars))
-    ending = [("outro", 0)] if budget.opening else []
-    return (*around, *_sung_plan(room), *ending)
+    room = budget.body // budget.line_bars
+    framed = (budget.body - 2 * budget.opening) // budget.whole(budget.line_bars)
+    if budget.opening and framed >= min(room, _WHOLE_CHORUS):
+        return (("intro", 0), *_sung_plan(framed), ("outro", 0))
+    return tuple(_sung_plan(room))
 
 
 def _sung_plan(lines: int) -> list[tuple[str, int]]:
-    """Sections for about ``lines`` lines, never more."""
+    """Sections for about ``lines`` lines, never more but for a song of one."""
     verse, chorus, lift, bridge = ("verse", 4), ("chorus", 4), ("pre-chorus", 2), ("bridge", 4)
     solo = [("solo", 0)]
     if lines < 4:
-        return [("chorus", lines)]
+        return [("chorus", 2)]
     if lines < 8:
-        return [("verse", lines // 2), ("chorus", lines - lines // 2)]
+        return [("verse", 2), ("chorus", 4 if lines >= _WHOLE_CHORUS else 2)]
     templates = [
         [verse, chorus],
         [verse, lift, chorus],
@@ -201,18 +126,19 @@ def _weight(sections: Sequence[tuple[str, int]]) -> int:
     return sum(lines or 4 for _, lines in sections)
 
 
-def plan_form(style: Style, lyrics: str, budget: Budget) -> tuple[Passage, ...]:
+def plan_form(style: Style, lyrics: str, budget: Budget, *, lift: int = 0) -> tuple[Passage, ...]:
     """The passages of the song, which fill exactly ``budget.bars``.
 
     Lyrics are sung in order, whole lines only. Too many of them: as many as fit, ending with a chorus if possible. Too
-    few: the song is filled with an introduction, solos and repeated choruses.
+    few: the song is filled with an introduction, solos and repeated choruses. From the last of at least three choruses
+    on, the song stands ``lift`` semitones higher.
     """
     stanzas = read_stanzas(lyrics)
     sung = [_sung_block(stanza, budget) for stanza in stanzas if stanza.lines or stanza.name not in _FRAME]
     fitting = _fitted(sung, budget.body)
     with_words = any(block.lines for block in fitting)
     blocks = _filled(fitting, budget) if with_words else _played(budget)
-    return _placed(blocks, style, budget)
+    return _placed(blocks, style, budget, lift=lift)
 
 
 def _sung_block(stanza: Stanza, budget: Budget) -> _Block:
@@ -353,11 +279,13 @@ def _played(budget: Budget) -> list[_Block]:
     return [*front, *blocks, *back]
 
 
-def _placed(blocks: list[_Block], style: Style, budget: Budget) -> tuple[Passage, ...]:
+def _placed(blocks: list[_Block], style: Style, budget: Budget, *, lift: int) -> tuple[Passage, ...]:
     """Blocks in their places, with the final chord added to the last."""
     passages: list[Passage] = []
     turns: dict[str, int] = {}
-    last_chorus = max((at for at, block in enumerate(blocks) if block.name == "chorus"), default=-1)
+    choruses = [at for at, block in enumerate(blocks) if block.name == "chorus"]
+    last_chorus = choruses[-1] if choruses else -1
+    lifted_from = last_chorus if len(choruses) >= _CHORUSES_BEFORE_LIFT else len(blocks)
     bar = 0
     for at, block in enumerate(blocks):
         final = at == len(blocks) - 1
@@ -372,6 +300,7 @@ def _placed(blocks: list[_Block], style: Style, budget: Budget) -> tuple[Passage
                 lines=_placed_lines(block, bar),
                 turn=turn,
                 final=final,
+                lift=lift if at >= lifted_from else 0,
             )
         )
         bar = passages[-1].end_bar

@@ -25,6 +25,7 @@ class Genre:
         laziness_s: how late snare and keys lie behind the beat, in seconds.
         instruments: patches for each part; the empty name leaves the part out.
         low_keys: the keys need a root below C3 because nothing else fills the octave around 125 Hz.
+        lift_share: 0-1, how often the final chorus is raised.
         neighbours: genres whose tables may be borrowed from when guidance is low.
     """
 
@@ -35,6 +36,7 @@ class Genre:
     laziness_s: float = 0.0
     instruments: Mapping[Part, Choices]
     low_keys: bool = False
+    lift_share: float = 0.0
     neighbours: tuple[str, ...]
 
 
@@ -63,6 +65,7 @@ GENRES: Final[Mapping[str, Genre]] = {
             bass="synthbass, fingerbass",
             drums="acoustic, electronic",
         ),
+        lift_share=0.4,
         neighbours=("synthwave", "rock", "ballad", "rnb"),
     ),
     "synthwave": Genre(
@@ -76,6 +79,7 @@ GENRES: Final[Mapping[str, Genre]] = {
             bass="synthbass",
             drums="electronic",
         ),
+        lift_share=0.2,
         neighbours=("pop", "house"),
     ),
     "lofi": Genre(
@@ -105,6 +109,7 @@ GENRES: Final[Mapping[str, Genre]] = {
             bass="synthbass, subbass",
             drums="electronic",
         ),
+        lift_share=0.15,
         neighbours=("synthwave", "pop"),
     ),
     "rock": Genre(
@@ -118,6 +123,7 @@ GENRES: Final[Mapping[str, Genre]] = {
             bass="fingerbass",
             drums="acoustic",
         ),
+        lift_share=0.3,
         neighbours=("pop", "folk"),
     ),
     "folk": Genre(
@@ -132,6 +138,7 @@ GENRES: Final[Mapping[str, Genre]] = {
             drums="brushes, acoustic",
         ),
         low_keys=True,
+        lift_share=0.2,
         neighbours=("ballad", "rock"),
     ),
     "hiphop": Genre(
@@ -192,6 +199,7 @@ GENRES: Final[Mapping[str, Genre]] = {
             bass="fingerbass, synthbass, subbass",
             drums="electronic, lofi",
         ),
+        lift_share=0.3,
         neighbours=("pop", "lofi", "hiphop"),
     ),
     "ballad": Genre(
@@ -206,6 +214,7 @@ GENRES: Final[Mapping[str, Genre]] = {
             drums="acoustic, brushes",
         ),
         low_keys=True,
+        lift_share=0.5,
         neighbours=("pop", "folk"),
     ),
 }
@@ -256,6 +265,12 @@ def usual_key(style: Style, seed: int) -> Key:
     rng = generator("key", seed, style.genre)
     tonic = weighted(rng, _USUAL_KEYS)
     return Key(tonic=tonic, minor=rng.random() > genre_of(style.genre).major_share + 0.4 * style.valence)
+
+
+def usual_lift(style: Style, seed: int) -> int:
+    """How many semitones the final chorus is raised: in some songs of some genres a whole or half tone, else 0."""
+    rng = generator("lift", seed, style.genre)
+    return rng.choice((2, 2, 1)) if rng.random() < genre_of(style.genre).lift_share else 0
 
 
 def cast(style: Style, seed: int, temperature: float) -> dict[Part, str]:

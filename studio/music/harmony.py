@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from studio.music.budget import Budget
 from studio.music.chance import generator, weighted
-from studio.music.form import Budget, Passage
+from studio.music.form import Passage
 from studio.music.genres import genre_of
 from studio.music.progressions import ADDED, COLOUR, NINTHS, PROGRESSIONS, SEVENTHS
 from studio.music.theory import Harmony, Key, harmony
@@ -103,7 +104,8 @@ def plan_harmony(
         following = passages[at + 1] if at + 1 < len(passages) else None
         numerals += _bars_of(passage, following, plans, key, rng)
     _resolve(numerals, passages, budget, key, genre)
-    return ChordTrack(_voiced(numerals, key, genre))
+    keys = [key.transposed(passage.lift) for passage in passages for _ in range(passage.bars)]
+    return ChordTrack(_voiced(numerals, keys, genre))
 
 
 def _draw_progressions(genre: str, key: Key, rng: random.Random, temperature: float) -> dict[str, tuple[str, ...]]:
@@ -191,10 +193,10 @@ def _dressed(numeral: str, key: Key, genre: str, at: int) -> str:
     return ninth or SEVENTHS[mode].get(numeral, numeral)
 
 
-def _voiced(numerals: Sequence[str], key: Key, genre: str) -> list[Slot]:
+def _voiced(numerals: Sequence[str], keys: Sequence[Key], genre: str) -> list[Slot]:
     slots: list[Slot] = []
     previous: tuple[int, ...] = ()
-    for bar, text in enumerate(numerals):
+    for bar, (text, key) in enumerate(zip(numerals, keys, strict=True)):
         parts = text.split(",")
         for at, numeral in enumerate(parts):
             chord = harmony(key, _dressed(numeral, key, genre, bar))

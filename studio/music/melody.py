@@ -26,10 +26,19 @@ _ROLE: Final = {"instrumental": "verse", "break": "bridge", "intro": "chorus", "
 _STEPS: Final = ((0, 1.2), (1, 3.4), (-1, 3.4), (2, 1.5), (-2, 1.5), (3, 0.5), (-3, 0.35))
 _MOTIF_NOTES: Final = 16
 _LEAD_BARS: Final = 2
-_LEAPS: Final = (0.35, 0.0, 0.0, 0.25, 0.25, 0.8, 1.6, 1.6, 8.0)
-"""Cost of a move by its size in semitones."""
+_LEAPS: Final = (0.9, 0.0, 0.0, 0.25, 0.25, 0.8, 1.6, 1.6, 8.0)
+"""Cost of a move by its size in semitones; a note that only repeats the one before needs the motif's consent."""
+_GRIP: Final = {"chorus": 1.5}
+"""How hard the motif holds the line against the pull of chords and range; 1.1 in sections that are not named."""
 _SYNCOPATION: Final = {"pop": 0.9, "rnb": 1.0, "hiphop": 1.0, "house": 0.9, "synthwave": 0.7, "jazz": 1.0, "lofi": 0.8}
 """How far a section's own rhythm may pull syllables off the beat; 0.4 in genres that are not named."""
+_PUSHES: Final = {
+    "pop": (1, 2), "rnb": (1, 2), "hiphop": (1, 2, 2), "house": (1,), "synthwave": (0, 1, 1), "jazz": (1, 2),
+    "lofi": (0, 1, 1), "rock": (0, 1, 1), "ballad": (0, 0, 1), "folk": (0, 0, 1),
+}  # fmt: skip
+"""How many strong beats of two bars are sung an eighth early, one of these by chance; none in other genres."""
+_PUSHED_BEATS: Final = (2, 4, 6)
+_PUSH: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +47,14 @@ class Motif:
 
     Attributes:
         steps: from note to note, in steps of the scale.
-        answer: the steps of the contrasting third line.
+        answer: the steps of contrasting lines.
+        varied: the steps with their second half mirrored, for a verse that returns.
         taste: a bonus for each eighth of two bars, see `place_syllables`.
     """
 
     steps: tuple[int, ...]
     answer: tuple[int, ...]
+    varied: tuple[int, ...]
     taste: tuple[float, ...]
 
 
@@ -57,6 +68,7 @@ class _Phrase:
     centre: float
     low: int
     high: int
+    grip: float = 1.1
     ending: str = "chord"
 
 
@@ -66,22 +78,36 @@ def draw_motifs(seed: int, genre: str) -> dict[str, Motif]:
     pull = _SYNCOPATION.get(genre, 0.4)
     motifs: dict[str, Motif] = {}
     for role in ("verse", "pre-chorus", "chorus", "bridge", "solo"):
+        steps = _draw_steps(rng, rising=role in {"pre-chorus", "bridge"}, calm=role == "verse", bold=role == "chorus")
+        half = len(steps) // 2
         motifs[role] = Motif(
-            steps=_draw_steps(rng, rising=role in {"pre-chorus", "bridge"}, calm=role == "verse"),
-            answer=_draw_steps(rng, rising=True, calm=False),
-            taste=tuple(rng.uniform(-pull, pull) for _ in range(16)),
+            steps=steps,
+            answer=_draw_steps(rng, rising=True, calm=False, bold=False),
+            varied=(*steps[:half], *(-step for step in steps[half:])),
+            taste=_draw_taste(rng, pull, rng.choice(_PUSHES.get(genre, (0,)))),
         )
     return motifs
 
 
-def _draw_steps(rng: random.Random, *, rising: bool, calm: bool) -> tuple[int, ...]:
-    """A cell of three or four steps, stated, restated and then turned, kept within a sixth."""
+def _draw_taste(rng: random.Random, pull: float, pushes: int) -> tuple[float, ...]:
+    """A bonus for each eighth of two bars; each push gives the rank of a strong beat to the eighth before it."""
+    taste = [rng.uniform(-pull, pull) for _ in range(16)]
+    for beat in rng.sample(_PUSHED_BEATS, pushes):
+        taste[2 * beat - 1] += _PUSH
+        taste[2 * beat] -= _PUSH
+    return tuple(taste)
+
+
+def _draw_steps(rng: random.Random, *, rising: bool, calm: bool, bold: bool) -> tuple[int, ...]:
+    """A cell of three or four steps, stated, restated and then turned, kept within a sixth; a bold one leaps."""
     size = rng.choice((3, 4, 4))
     cell = [rng.choices([s for s, _ in _STEPS], [w for _, w in _STEPS])[0] for _ in range(size)]
     if calm:
         cell = [max(-2, min(2, step)) for step in cell]
     if sum(step != 0 for step in cell) < 2:
         cell[:2] = [1, -2]
+    if bold and max(map(abs, cell)) < 2:
+        cell[rng.randrange(size)] = rng.choice((2, 3, -3))
     if rising and sum(cell) < 0:
         cell = [-step for step in cell]
     turned = [-step for step in cell]
@@ -138,10 +164,11 @@ def _line_phrase(
     return _Phrase(
         onsets=tuple(start + onset for onset in onsets),
         lengths=_note_lengths(onsets, length, sketch.beat_s, passage.name),
-        steps=_line_steps(motif, at),
+        steps=_sung_steps(motif, passage, at),
         centre=_centre(passage, at, span),
         low=span[0],
         high=span[1],
+        grip=_GRIP.get(passage.name, 1.1),
     )
 
 
@@ -167,15 +194,24 @@ def _role(name: str) -> str:
     return role if role in _HEIGHT else "verse"
 
 
-def _line_steps(motif: Motif, at: int) -> tuple[int, ...]:
-    """A A' B A'': the third line of four contrasts, the others share the motif."""
-    return motif.answer if at % 4 == 2 else motif.steps
+def _sung_steps(motif: Motif, passage: Passage, at: int) -> tuple[int, ...]:
+    """The motif of the at-th line: A B A B' where the words of the first line return in the third, else A A' B A''."""
+    place = at % 4
+    if place % 2 == 1 if _hooked(passage, at) else place == 2:
+        return motif.answer
+    return motif.varied if passage.name == "verse" and passage.turn % 2 and place == 1 else motif.steps
+
+
+def _hooked(passage: Passage, at: int) -> bool:
+    """Whether the third of the four lines around the at-th has the words of the first."""
+    four = [line.text for line in passage.lines[at - at % 4 :][:4]]
+    return len(four) > 2 and four[0] == four[2]
 
 
 def _centre(passage: Passage, at: int, span: tuple[int, int]) -> float:
-    """Where the line lies in the range: choruses high, verses low, the third line of four a little higher."""
-    height = _HEIGHT[_role(passage.name)] + (0.1 if at % 4 == 2 else 0.0)
-    return span[0] + (span[1] - span[0]) * min(0.75, height)
+    """Where the line lies in the range: choruses high, verses low, the line that contrasts a little higher."""
+    height = _HEIGHT[_role(passage.name)] + (0.1 if at % 4 == (3 if _hooked(passage, at) else 2) else 0.0)
+    return span[0] + (span[1] - span[0]) * min(0.75, height) + passage.lift
 
 
 def _note_lengths(onsets: Sequence[float], length_beats: float, beat_s: float, name: str) -> tuple[float, ...]:
@@ -203,7 +239,7 @@ def _best_pitches(phrase: _Phrase, chords: ChordTrack, beat_s: float) -> list[in
         trail: dict[int, int] = {}
         for place, pitch in enumerate(ladder):
             cost, trail[pitch] = min(
-                (earlier + _move_cost(pitch - came, place - places[came] - wanted), came)
+                (earlier + _move_cost(pitch - came, place - places[came] - wanted, phrase.grip), came)
                 for came, earlier in costs.items()
             )
             current[pitch] = cost + own[pitch]
@@ -223,9 +259,9 @@ def _heard_against(chords: ChordTrack, onset: float, length: float) -> tuple[Slo
     return slots[1:] if len(slots) > 1 and early <= 0.5 and length >= 1.0 else slots
 
 
-def _move_cost(semitones: int, off_motif: int) -> float:
+def _move_cost(semitones: int, off_motif: int, grip: float) -> float:
     """Cost of a move: by its size, and by how many steps of the scale it is from the motif's."""
-    return _LEAPS[min(abs(semitones), len(_LEAPS) - 1)] + 1.1 * min(4, abs(off_motif))
+    return _LEAPS[min(abs(semitones), len(_LEAPS) - 1)] + grip * min(4, abs(off_motif))
 
 
 def _pitch_costs(
@@ -284,7 +320,7 @@ def play_lead(sketch: Sketch, passage: Passage, motifs: Mapping[str, Motif], rng
         phrase = _Phrase(
             onsets=tuple(4.0 * bar + onset for onset in onsets),
             lengths=_note_lengths(onsets, 4.0 * _LEAD_BARS, sketch.beat_s, passage.name),
-            steps=_line_steps(motif, at),
+            steps=motif.answer if at % 4 == 2 else motif.steps,
             centre=_centre(passage, at, LEAD_RANGE),
             low=LEAD_RANGE[0],
             high=LEAD_RANGE[1],
@@ -304,7 +340,7 @@ def harmonise(sketch: Sketch, sung: Sequence[Draft], voice: str) -> list[Draft]:
     low = _voice_range(voice)[0] - 5
     voices: list[Draft] = []
     for draft in sung:
-        slot = sketch.chords.at(draft.start_beats)
+        slot = _heard_against(sketch.chords, draft.start_beats, draft.length_beats)[0]
         held = draft.length_beats * sketch.beat_s >= HELD_S
         classes = slot.harmony.tones if held else slot.harmony.scale
         span = pitches_of(classes, max(low, draft.pitch - 9), draft.pitch - 3)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from studio.music.budget import Budget
 from studio.music.chance import generator
-from studio.music.form import Budget
 from studio.music.genres import genre_of
 from studio.music.score import Note, Part, Syllable
 

@@ -61,13 +61,17 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormSection:
-    """One part of the form: name ("verse"), first bar (0-based), length in bars, energy 0-1, its lyric lines."""
+    """One part of the form: name ("verse"), first bar (0-based), length in bars, energy 0-1, its lyric lines.
+
+    ``lift`` is how many semitones above the key of the song it stands: a final chorus may be raised.
+    """
 
     name: str
     start_bar: int
     bars: int
     energy: float
     lines: tuple[str, ...] = ()
+    lift: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ class Score:
     Attributes:
         genre: key of the genre tables.
         tempo_bpm: quarter notes per minute.
-        key: canonical name ("A minor").
+        key: canonical name ("A minor"); sections may stand higher, see `FormSection.lift`.
         beats_per_bar: 4 in this version.
         duration_s: exact length of the finished song; the last bars ring out or fade to it.
         sections, chords, notes: in order of time.

@@ -1,4 +1,4 @@
-"""Reading lyrics: section tags, stanzas and lines short enough to be sung in one breath."""
+"""What the composer reads from lyrics: stanzas to sing or to play, and lines short enough for one breath."""
 
 import math
 import re
@@ -7,23 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from studio.text.phonetics import count_syllables, syllables, words
+from studio.text.sections import SECTION_NAMES, has_tags, parse_lyrics
 
 LONGEST_LINE: Final = 20
 """Syllables; longer lines are sung in several breaths, and each is a line of its own."""
 _BREATH: Final = 14
-
-_TAG: Final = re.compile(r"\s*\[([^\]\n]{1,60})\]\s*(.*)")
-_NAMES: Final = (
-    (re.compile(r"pre[\s-]*(?:chorus|hook)|build"), "pre-chorus"),
-    (re.compile(r"chorus|hook|refrain|drop"), "chorus"),
-    (re.compile(r"verse|strophe|rap"), "verse"),
-    (re.compile(r"bridge|middle"), "bridge"),
-    (re.compile(r"intro"), "intro"),
-    (re.compile(r"outro|ending|coda|end"), "outro"),
-    (re.compile(r"solo"), "solo"),
-    (re.compile(r"instrumental|interlude"), "instrumental"),
-    (re.compile(r"break"), "break"),
-)
+_ONLY_SUNG: Final = frozenset({"verse", "pre-chorus", "bridge"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,54 +23,34 @@ class Stanza:
     lines: tuple[str, ...]
 
 
-def section_name(tag: str) -> str:
-    """The name of a section as the composer knows it: "Pre-Chorus 2" is "pre-chorus", "Hook" is "chorus"."""
-    return next((name for pattern, name in _NAMES if pattern.search(tag.lower())), "verse")
-
-
 def read_stanzas(lyrics: str) -> tuple[Stanza, ...]:
-    """The sections of ``lyrics``, in order.
+    """The sections of ``lyrics`` in order, without the lines that hold no word.
 
-    Tags stand in square brackets. Without any tag, stanzas are told by blank lines: one that returns is the chorus, or
-    else every second one. A ``[Chorus]`` tag without lines means the chorus again.
+    Without any tag, stanzas are told by blank lines: one that returns is the chorus, or else every second one. A tag
+    that names no section the composer knows is a verse.
     """
-    tagged = any(_TAG.match(line) for line in lyrics.splitlines())
-    stanzas = _tagged(lyrics) if tagged else _untagged(lyrics)
-    chorus: tuple[str, ...] = ()
-    whole: list[Stanza] = []
-    for stanza in stanzas:
-        if stanza.name == "chorus":
-            chorus = stanza.lines or chorus
-            whole.append(Stanza(name="chorus", lines=chorus))
-        elif stanza.lines or stanza.name not in {"verse", "pre-chorus", "bridge"}:
-            whole.append(stanza)
-    return tuple(whole)
+    if not has_tags(lyrics):
+        return _untagged(lyrics)
+    stanzas = (
+        Stanza(
+            name=section.name if section.name in SECTION_NAMES else "verse",
+            lines=tuple(line for line in section.lines if words(line)),
+        )
+        for section in parse_lyrics(lyrics)
+    )
+    return tuple(stanza for stanza in stanzas if stanza.lines or stanza.name not in _ONLY_SUNG)
 
 
-def _tagged(lyrics: str) -> list[Stanza]:
-    found: list[tuple[str, list[str]]] = []
-    for written in lyrics.splitlines():
-        tag = _TAG.match(written)
-        text = (tag[2] if tag else written).strip()
-        if tag:
-            found.append((section_name(tag[1]), []))
-        if words(text):
-            if not found:
-                found.append(("verse", []))
-            found[-1][1].append(text)
-    return [Stanza(name=name, lines=tuple(lines)) for name, lines in found]
-
-
-def _untagged(lyrics: str) -> list[Stanza]:
+def _untagged(lyrics: str) -> tuple[Stanza, ...]:
     groups = [
         tuple(line.strip() for line in group.splitlines() if words(line)) for group in re.split(r"\n\s*\n", lyrics)
     ]
     groups = [group for group in groups if group]
     returning = {group for group in groups if groups.count(group) > 1}
-    return [
+    return tuple(
         Stanza(name="chorus" if group in returning or (not returning and at % 2) else "verse", lines=group)
         for at, group in enumerate(groups)
-    ]
+    )
 
 
 def fitting_pieces(lines: Iterable[str]) -> list[str]:

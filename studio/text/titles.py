@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from typing import Final
 
-from studio.text.lyrics import parse_lyrics
+from studio.text.sections import parse_lyrics
 from studio.text.subject import singable_subject, subject_of
 from studio.text.verses import sung_subject
 from studio.text.vocabulary import word_set

@@ -89,8 +89,8 @@ def test_a_leftover_of_a_killed_supervisor_is_ended_but_no_stranger(tmp_path: Pa
     assert left is not None
     wait_until(question=lambda: not first.running())
     # The same pid with another start time is somebody else: here, this test itself.
-    note = tmp_path / "run" / "one.json"
-    note.write_text(f'{{"pid": {os.getpid()}, "created": 1.0}}')
+    note = tmp_path / "run" / "one.process"
+    note.write_text(f'{{"pid": {os.getpid()}, "created": 1.0, "grace_s": 1.0}}')
     third = child(tmp_path, "one", "pass")
     ending.append(third)
     third.start()
@@ -102,7 +102,7 @@ def test_what_dies_is_started_again_and_told(tmp_path: Path, ending: list[ChildP
     one = child(tmp_path, "one", SLEEP)
     ending.append(one)
     said: list[str] = []
-    supervisor = Supervisor([[ProcessPart(one, ready=lambda: True)]], say=said.append)
+    supervisor = Supervisor([ProcessPart(one, ready=lambda: True)], say=said.append)
     stopping = threading.Event()
     supervisor.start(stopping)
     watcher = threading.Thread(target=supervisor.watch, args=(stopping,))
@@ -124,7 +124,7 @@ def test_what_dies_is_started_again_and_told(tmp_path: Path, ending: list[ChildP
 def test_a_part_that_dies_at_once_is_told_with_its_last_words(tmp_path: Path, ending: list[ChildProcess]) -> None:
     one = child(tmp_path, "one", "raise SystemExit('no such song')")
     ending.append(one)
-    supervisor = Supervisor([[ProcessPart(one, ready=lambda: False)]], say=lambda _: None)
+    supervisor = Supervisor([ProcessPart(one, ready=lambda: False)], say=lambda _: None)
     with pytest.raises(PartNotReady, match="no such song"):
         supervisor.start(threading.Event())
 
@@ -132,7 +132,7 @@ def test_a_part_that_dies_at_once_is_told_with_its_last_words(tmp_path: Path, en
 def test_a_part_that_never_gets_ready_is_told(tmp_path: Path, ending: list[ChildProcess]) -> None:
     one = child(tmp_path, "one", SLEEP)
     ending.append(one)
-    supervisor = Supervisor([[ProcessPart(one, ready=lambda: False)]], say=lambda _: None, ready_timeout_s=0.5)
+    supervisor = Supervisor([ProcessPart(one, ready=lambda: False)], say=lambda _: None, ready_timeout_s=0.5)
     with pytest.raises(PartNotReady, match="did not get ready"):
         supervisor.start(threading.Event())
 

@@ -16,8 +16,9 @@ from configs.logs import configure
 from configs.secrets import Secrets, load_or_create
 from configs.settings import Settings, settings
 from data.database import migrate
-from serving.processes import ChildProcess
-from serving.stack import ProcessPart, answers, child_environment, stack_phases, with_free_ports
+from data.embedded_postgres import end_orphan
+from serving.processes import ChildProcess, end_leftovers
+from serving.stack import ProcessPart, answers, child_environment, stack_parts, with_free_ports
 from serving.supervisor import Part, Supervisor
 from studio.errors import MelodeonError
 
@@ -57,30 +58,54 @@ def only_one(chosen: Settings) -> Iterator[IO[str]]:
 
 @contextmanager
 def running_stack(
-    chosen: Settings, secrets: Secrets, *, with_web: bool, say: Callable[[str], None]
+    chosen: Settings,
+    secrets: Secrets,
+    *,
+    with_web: bool,
+    say: Callable[[str], None],
+    stopping: threading.Event | None = None,
 ) -> Iterator[Settings]:
-    """The whole product while the block runs, supervised; yields the settings with the ports really used."""
+    """The product while the block runs, supervised; yields the settings with the ports really used.
+
+    Args:
+        chosen: the settings; a taken port is replaced by the next free one.
+        secrets: of this installation.
+        with_web: whether the pages and doors are started too.
+        say: tells the person in front of the terminal one line.
+        stopping: when it gets set during the start, the start is broken off and the block entered at once.
+    """
+    stopping = stopping or threading.Event()
     with only_one(chosen):
+        _end_leftovers(chosen, say)
         used = with_free_ports(chosen, say=say)
         if used.database.url is not None:
             migrate(database_url(used, secrets))
-        phases = stack_phases(used, secrets)
+        parts = stack_parts(used, secrets)
         if with_web:
-            phases[-1].append(web_part(used))
-        supervisor = Supervisor(phases, say=say)
-        stopping = threading.Event()
-        watcher = threading.Thread(target=supervisor.watch, args=(stopping,), name="watch", daemon=True)
+            parts.append(web_part(used))
+        supervisor = Supervisor(parts, say=say)
+        watching = threading.Event()
+        watcher = threading.Thread(target=supervisor.watch, args=(watching,), name="watch", daemon=True)
         try:
             supervisor.start(stopping)
-            watcher.start()
             write_running(used.var, _running(used))
+            watcher.start()
             yield used
         finally:
-            stopping.set()
+            watching.set()
             if watcher.is_alive():
                 watcher.join()
             forget_running(used.var)
             supervisor.stop()
+
+
+def _end_leftovers(chosen: Settings, say: Callable[[str], None]) -> None:
+    """A supervisor killed the hard way leaves its parts running, on the ports that we want."""
+    ended = end_leftovers(chosen.var)
+    if chosen.database.url is None and (chosen.var / "postgres").is_dir():
+        end_orphan(chosen.var / "postgres")
+    if ended:
+        say(f"Ended what an earlier start had left running: {', '.join(ended)}.")
 
 
 def _running(used: Settings) -> Running:
@@ -94,11 +119,16 @@ def up() -> None:
     chosen = settings()
     configure(chosen.logs.model_copy(update={"level": "WARNING"}), part="up")
     secrets = load_or_create(chosen.var)
-    ending = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
-    click.echo(f"Starting Melodeon under {chosen.var} …", err=True)
-    with running_stack(chosen, secrets, with_web=True, say=lambda line: click.echo(line, err=True)) as used:
-        click.echo(f"Melodeon is ready: {web_url(used)}")
-        ending.wait()
-        click.echo("Stopping …", err=True)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.set())
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    say(f"Starting Melodeon under {chosen.var} …")
+    with running_stack(chosen, secrets, with_web=True, say=say, stopping=stopping) as used:
+        if not stopping.is_set():
+            click.echo(f"Melodeon is ready: {web_url(used)}")
+        stopping.wait()
+        say("Stopping …")

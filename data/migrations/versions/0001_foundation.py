@@ -18,6 +18,9 @@ def upgrade() -> None:
         _run((_SQL / name).read_text("utf-8"))
     # The queue's rows are rewritten all the time: room for updates in place, and an early vacuum.
     _run("ALTER TABLE procrastinate_jobs SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)")
+    # Fetching an alarm asks whether another one holds its lock. Without this index and with statistics of an empty
+    # table, that question took 12 s among 10,000 alarms until the next automatic ANALYZE.
+    _run("CREATE INDEX ix_procrastinate_jobs_lock ON procrastinate_jobs (lock) WHERE status IN ('todo', 'doing')")
 
 
 def _run(sql: str) -> None:

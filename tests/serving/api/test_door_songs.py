@@ -2,6 +2,8 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -45,10 +47,12 @@ def test_a_description_under_all_its_names(browser, database, door, field) -> No
     assert browser.get("/credits").json()["data"] == {"available_credits": 98, "held_credits": 2}
 
 
-@pytest.mark.parametrize("door", ["/generate_with_lyrics", "/generate_from_lyrics", "/generate-with-lyrics", "/generate"])
+@pytest.mark.parametrize(
+    "door", ["/generate_with_lyrics", "/generate_from_lyrics", "/generate-with-lyrics", "/generate"]
+)
 def test_lyrics_and_all_controls(browser, database, door) -> None:
-    wish = {"prompt": "folk", "lyrics": "la", "title": "Sea", "audio_duration": 30, "bpm": 90, "key": "A minor", "seed": 5,
-            "guidanceScale": 3.5, "engine": "builtin-song"}  # fmt: skip
+    wish = {"prompt": "folk", "lyrics": "la", "title": "Sea", "engine": "builtin-song", "key": "A minor", "seed": 5}
+    wish |= {"audio_duration": 30, "bpm": 90, "guidanceScale": 3.5}
     brief = brief_of(database, asked(browser.post(door, json=wish)))
     assert (brief["mode"], brief["prompt"], brief["lyrics"], brief["title"]) == ("lyrics", "folk", "la", "Sea")
     controls = {"duration_s": 30, "tempo_bpm": 90, "key": "A minor", "seed": 5, "steps": None, "guidance_scale": 3.5}
@@ -69,7 +73,9 @@ def test_generate_takes_a_description_alone(browser, database) -> None:
         assert browser.post("/generate", json=wish).json()["error"] == "unfit_brief"
 
 
-@pytest.mark.parametrize("description", ["🎷🌊 sea", "أغنية عن البحر", "<script>alert(1)</script> & 'sea'", "x" * 2000, "海" * 2000])
+@pytest.mark.parametrize(
+    "description", ["🎷🌊 sea", "أغنية عن البحر", "<script>alert(1)</script> & 'sea'", "x" * 2000, "海" * 2000]
+)
 def test_any_script_is_fine(browser, description) -> None:
     job = asked(browser.post("/generate", json={"description": description}))
     song = browser.get(f"/songs/{job['song_ids'][0]}").json()["data"]
@@ -154,7 +160,9 @@ def test_bodies_that_are_no_wish(browser, database, content, headers, status) ->
 
 
 def test_a_large_body_that_hides_its_length_is_broken_off(browser, database) -> None:
-    answer = browser.post("/generate", content=(b"x" * 10_000 for _ in range(150)), headers={"Content-Type": "application/json"})
+    answer = browser.post(
+        "/generate", content=(b"x" * 10_000 for _ in range(150)), headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 413
     assert rows(database) == 0
 
@@ -168,7 +176,18 @@ def test_the_same_key_is_the_same_job(browser, database) -> None:
     other = browser.post("/generate", json={"description": "y"}, headers=key)
     assert (other.status_code, other.json()["error"]) == (409, "key_reused")
     assert browser.get("/credits").json()["data"]["held_credits"] == 2
-    assert browser.post("/generate", json={"description": "x"}, headers={"Idempotency-Key": "k" * 181}).status_code == 422
+    assert (
+        browser.post("/generate", json={"description": "x"}, headers={"Idempotency-Key": "k" * 181}).status_code == 422
+    )
+
+
+def test_a_double_click_is_one_job(browser, database) -> None:
+    def click(_: int) -> str:
+        return asked(browser.post("/generate", json={"description": "x"}, headers={"Idempotency-Key": "once"}))["id"]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(click, range(6)))) == 1
+    assert rows(database) == 3
 
 
 def test_keys_of_two_people_do_not_meet(browser, make_account, signed_in) -> None:
@@ -211,14 +230,16 @@ def test_jobs_are_read_cancelled_and_run_again(browser) -> None:
     asked(browser.post(f"/jobs/{job['id']}/run"))
 
 
-def test_no_more_songs_wait_than_the_settings_allow(services, serve, account, signed_in) -> None:
-    browser = signed_in(account)
-    most = services.settings.queued_songs_max
-    for _ in range(most // 2):
-        asked(browser.post("/generate", json={"description": "x"}))
-    answer = browser.post("/generate", json={"description": "x"})
-    assert (answer.status_code, answer.json()["error"]) == (429, "too_many_queued")
-    assert answer.headers["retry-after"]
+def test_no_more_songs_wait_than_the_settings_allow(services, serve, browser) -> None:
+    few = replace(services, settings=services.settings.model_copy(update={"queued_songs_max": 3}))
+    with httpx.Client(base_url=serve(few), headers=browser.headers, cookies=dict(browser.cookies)) as browser_there:
+        job = asked(browser_there.post("/generate", json={"description": "x"}))
+        answer = browser_there.post("/generate", json={"description": "x"})
+        assert (answer.status_code, answer.json()["error"]) == (429, "too_many_queued")
+        assert answer.headers["retry-after"] == "5"
+        browser_there.post(f"/jobs/{job['id']}/cancel")
+        asked(browser_there.post("/generate", json={"description": "x"}))
+        assert browser_there.post(f"/jobs/{job['id']}/run").status_code == 429
 
 
 def test_songs_are_renamed_published_hidden_and_deleted(browser, account, make_song, signed_in, store) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.music.form import RING_S, bar_budget, plan_form, plan_sections
+from studio.music.budget import RING_S, bar_budget
+from studio.music.form import plan_form, plan_sections
 from studio.music.stanzas import LONGEST_LINE, fitting_pieces, read_stanzas
 from studio.text.phonetics import count_syllables, words
 from studio.text.style import Style

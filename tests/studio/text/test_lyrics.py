@@ -1,15 +1,13 @@
 """Reading, writing and formatting lyrics."""
 
-import string
-
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.text.lyrics import LyricSection, format_lyrics, parse_lyrics, write_lyrics
+from studio.text.lyrics import write_lyrics
 from studio.text.material import closers, themes
 from studio.text.phonetics import count_syllables, words
 from studio.text.reading import read_style
+from studio.text.sections import format_lyrics, parse_lyrics
 from studio.text.style import Style
 from studio.text.subject import singable_subject
 from studio.text.verses import rhymes
@@ -25,48 +23,6 @@ PROMPTS = (
     "",
 )
 seeds = st.integers(min_value=0, max_value=2**31 - 1)
-
-
-def test_parse_reads_tags_in_any_case() -> None:
-    text = "hello\n\n[VERSE 2]\none\n two  three \n[Pre Chorus]\nup\n[Chorus: all]\nla\n[guitar solo]\n"
-    text += "[Spoken Word]\nhm\n[outro] bye"
-    assert [(s.name, s.number, s.lines) for s in parse_lyrics(text)] == [
-        ("verse", None, ("hello",)),
-        ("verse", 2, ("one", "two three")),
-        ("pre-chorus", None, ("up",)),
-        ("chorus", None, ("la",)),
-        ("instrumental", None, ()),
-        ("spoken word", None, ("hm",)),
-        ("outro", None, ("bye",)),
-    ]
-
-
-@pytest.mark.parametrize("tag", ["**[Chorus]**", "## Chorus", "Chorus:", "**Chorus:**", "[ hook ]", "[Refrain]"])
-def test_parse_reads_other_ways_to_write_a_tag(tag: str) -> None:
-    assert parse_lyrics(f"{tag}\nla la") == (LyricSection(name="chorus", lines=("la la",)),)
-
-
-def test_an_empty_chorus_repeats_the_last() -> None:
-    sections = parse_lyrics("[chorus]\nla\n[verse]\nmm\n[chorus]\n")
-    assert sections[2] == sections[0]
-
-
-def test_a_line_that_only_contains_a_bracket_or_tag_word_is_a_line() -> None:
-    assert parse_lyrics("The chorus of birds\n(ooh) [yeah] we go")[0].lines == (
-        "The chorus of birds",
-        "(ooh) [yeah] we go",
-    )
-
-
-def test_empty_lyrics_have_no_sections() -> None:
-    assert parse_lyrics(" \n\n") == ()
-
-
-@settings(deadline=None)
-@given(st.text(alphabet=string.ascii_letters + "[]#*_: \n0123456789'é-", max_size=300))
-def test_parse_and_format_agree(text: str) -> None:
-    sections = parse_lyrics(text)
-    assert parse_lyrics(format_lyrics(sections)) == sections
 
 
 @settings(max_examples=60, deadline=None)

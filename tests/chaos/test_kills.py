@@ -1,0 +1,133 @@
+"""Every process of the running product dies in the middle of a song: no song and no credit is lost, none paid twice.
+
+After each test the fixture ``well_again`` waits until every part works and reads all books.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from data.repositories import sessions
+from studio.words.ids import JobId
+from studio.words.job import Job, JobState, Stage
+from tests.chaos.conftest import Rays, Songs, until
+from ui.testing import Stack
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def in_music(job: Job) -> bool:
+    return job.state is JobState.PROCESSING and job.stage is Stage.MUSIC and job.progress > 0.2
+
+
+def make_and_break(songs: Songs, breaks: Callable[[], None]) -> Job:
+    """Ask for a song, break something while its music is made, and wait for its end."""
+    job_id = songs.ask()
+    songs.wait(job_id, "its music is made", lambda job: in_music(job) or job.state.ended)
+    breaks()
+    return songs.end_of(job_id)
+
+
+def is_made(songs: Songs, job: Job) -> None:
+    assert job.state is JobState.PROCESSED, job.reason
+    assert songs.credits() == (98, 0)
+
+
+def test_the_worker_dies_as_soon_as_it_has_the_song(stack: Stack, songs: Songs) -> None:
+    job_id = songs.ask()
+    songs.wait(job_id, "a worker has it", lambda job: job.state is JobState.PROCESSING)
+    kill(stack.pid_of("worker"))
+    job = songs.end_of(job_id)
+    assert job.attempt == 2
+    is_made(songs, job)
+
+
+def test_the_worker_dies_while_the_music_is_made(stack: Stack, songs: Songs) -> None:
+    job = make_and_break(songs, lambda: kill(stack.pid_of("worker")))
+    assert job.attempt == 2
+    is_made(songs, job)
+
+
+def test_the_worker_dies_after_the_music_which_is_not_made_again(stack: Stack, songs: Songs) -> None:
+    for _ in range(5):
+        job_id = songs.ask()
+        pid = stack.pid_of("worker")
+        until(lambda job_id=job_id: "music" in songs.finished_stages(job_id), "its music is saved", every_s=0.005)
+        kill(pid)
+        job = songs.end_of(job_id)
+        assert job.state is JobState.PROCESSED, job.reason
+        if job.attempt == 2:
+            break
+    assert job.attempt == 2
+    assert all(f"/{job_id}/1/" in key for key in songs.keys(job_id))
+
+
+@pytest.mark.parametrize("application", ["songs", "covers"])
+def test_a_replica_dies(songs: Songs, rays: Rays, application: str) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(rays.replica(application))))
+
+
+def test_the_gateway_dies(songs: Songs, rays: Rays) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(rays.replica("gateway"))))
+
+
+@pytest.mark.parametrize("name", ["ray::ProxyActor", "ray::ServeController"])
+def test_an_actor_of_serve_dies(songs: Songs, rays: Rays, name: str) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(rays.named(name))))
+
+
+def test_the_ray_head_dies(stack: Stack, songs: Songs) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(stack.pid_of("engines"))))
+
+
+def test_rays_control_store_dies(songs: Songs, rays: Rays) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(rays.named("gcs_server"))))
+
+
+def test_the_database_dies(stack: Stack, songs: Songs) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(stack.pid_of("postgres"))))
+
+
+def test_the_web_process_dies(stack: Stack, songs: Songs) -> None:
+    before = stack.pid_of("web")
+    is_made(songs, make_and_break(songs, lambda: kill(before)))
+    until(lambda: "web is back" in stack.said(), "the pages come back")
+    assert stack.pid_of("web") != before
+
+
+def test_a_closed_browser_changes_nothing(stack: Stack, songs: Songs) -> None:
+    """The one who listens to the song's news leaves in the middle."""
+    services = stack.services
+    with services.database.transaction() as session:
+        ticket = sessions.begin(session, songs.account.id, days=1).ticket
+        token = sessions.redeem_ticket(session, ticket, user_agent="chaos")
+    cookies = {"melodeon_session": str(token)}
+    job_id = songs.ask()
+    with (
+        httpx.Client(base_url=stack.web_url, cookies=cookies, timeout=30) as browser,
+        browser.stream("GET", "/api/v1/events") as news,
+    ):
+        assert news.status_code == 200
+        for line in news.iter_lines():
+            if job_id in line and "processing" in line:
+                break
+    is_made(songs, songs.end_of(job_id))
+
+
+def test_everything_dies_at_once(stack: Stack, songs: Songs, rays: Rays) -> None:
+    """Four songs of one account; worker, replica, database and pages are killed within a second."""
+    jobs: list[JobId] = [songs.ask() for _ in range(4)]
+    songs.wait(jobs[1], "the second one is made", lambda job: in_music(job) or job.state.ended)
+    replica = rays.replica("songs")
+    for pid in (stack.pid_of("worker"), replica, stack.pid_of("postgres"), stack.pid_of("web")):
+        kill(pid)
+        time.sleep(0.2)
+    ended = [songs.end_of(job_id) for job_id in jobs]
+    assert [job.state for job in ended] == [JobState.PROCESSED] * 4, [job.reason for job in ended]
+    assert songs.credits() == (92, 0)
