@@ -34,7 +34,7 @@ R = TypeVar("R")
 TELL_EVERY_S: Final = 0.25
 _REPEAT_PAUSE_S: Final = 0.5
 _BREATHER_S: Final = 1.0
-_EXTRA_TRIES: Final = 3
+_EXTRA_TRIES: Final = 4
 _EXTRA_PAUSE_MAX_S: Final = 5.0
 _OURS: Final = "Something went wrong on our side. Nothing was charged; please try again."
 
@@ -218,6 +218,10 @@ class Orchestrator:
             except (Busy, Unavailable) as error:
                 if not last:
                     await asyncio.sleep(min(error.retry_after_s, _EXTRA_PAUSE_MAX_S))
+            except ReplicaLost:
+                # dies with whatever it did at the moment; its successor needs some seconds to come up
+                if not last:
+                    await asyncio.sleep(_EXTRA_PAUSE_MAX_S)
             except MelodeonError as error:
                 _log.warning("stage left out", stage=stage.value, code=error.code)
                 break

@@ -26,19 +26,23 @@ _ROLE: Final = {"instrumental": "verse", "break": "bridge", "intro": "chorus", "
 _STEPS: Final = ((0, 1.2), (1, 3.4), (-1, 3.4), (2, 1.5), (-2, 1.5), (3, 0.5), (-3, 0.35))
 _MOTIF_NOTES: Final = 16
 _LEAD_BARS: Final = 2
-_LEAPS: Final = (0.9, 0.0, 0.0, 0.25, 0.25, 0.8, 1.6, 1.6, 8.0)
+_LEAPS: Final = (0.8, 0.0, 0.0, 0.25, 0.25, 0.8, 1.6, 1.6, 8.0)
 """Cost of a move by its size in semitones; a note that only repeats the one before needs the motif's consent."""
 _GRIP: Final = {"chorus": 1.5}
-"""How hard the motif holds the line against the pull of chords and range; 1.1 in sections that are not named."""
-_SYNCOPATION: Final = {"pop": 0.9, "rnb": 1.0, "hiphop": 1.0, "house": 0.9, "synthwave": 0.7, "jazz": 1.0, "lofi": 0.8}
-"""How far a section's own rhythm may pull syllables off the beat; 0.4 in genres that are not named."""
+"""How hard the motif holds the line against the pull of chords and range; 1.25 in sections that are not named."""
+_SYNCOPATION: Final = {
+    "pop": 1.3, "rnb": 1.3, "hiphop": 1.4, "house": 1.2, "synthwave": 1.1, "jazz": 1.4, "lofi": 1.0, "rock": 0.8,
+}  # fmt: skip
+"""How far a section's own rhythm may pull syllables off the beat; 0.5 in genres that are not named."""
 _PUSHES: Final = {
-    "pop": (1, 2), "rnb": (1, 2), "hiphop": (1, 2, 2), "house": (1,), "synthwave": (0, 1, 1), "jazz": (1, 2),
-    "lofi": (0, 1, 1), "rock": (0, 1, 1), "ballad": (0, 0, 1), "folk": (0, 0, 1),
+    "pop": (1, 2), "rnb": (1, 2), "hiphop": (1, 2, 2), "house": (1,), "synthwave": (1,), "jazz": (1, 2),
+    "lofi": (0, 1, 1), "rock": (1,), "ballad": (0, 0, 1), "folk": (0, 0, 1),
 }  # fmt: skip
 """How many strong beats of two bars are sung an eighth early, one of these by chance; none in other genres."""
+_OTHER_TUNE: Final = 2.0
+"""Cost of leaving the tune that the words had before: a hook returns as it was, unless the chord forbids it."""
 _PUSHED_BEATS: Final = (2, 4, 6)
-_PUSH: Final = 0.9
+_PUSH: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class Motif:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Phrase:
-    """What one line of melody is made from."""
+    """What one line of melody is made from; ``known`` is the tune that the same words had before, if they had one."""
 
     onsets: tuple[float, ...]
     lengths: tuple[float, ...]
@@ -68,14 +72,16 @@ class _Phrase:
     centre: float
     low: int
     high: int
-    grip: float = 1.1
+    came: int | None = None
+    known: tuple[int, ...] = ()
+    grip: float = 1.25
     ending: str = "chord"
 
 
 def draw_motifs(seed: int, genre: str) -> dict[str, Motif]:
     """One motif for each kind of section. They depend on seed and genre only, so new words keep the tune."""
     rng = generator("melody", seed, genre)
-    pull = _SYNCOPATION.get(genre, 0.4)
+    pull = _SYNCOPATION.get(genre, 0.5)
     motifs: dict[str, Motif] = {}
     for role in ("verse", "pre-chorus", "chorus", "bridge", "solo"):
         steps = _draw_steps(rng, rising=role in {"pre-chorus", "bridge"}, calm=role == "verse", bold=role == "chorus")
@@ -124,6 +130,7 @@ def _draw_steps(rng: random.Random, *, rising: bool, calm: bool, bold: bool) -> 
 def sing(sketch: Sketch, motifs: Mapping[str, Motif], voice: str) -> list[Draft]:
     """The vocal: every line of every passage, one note for each syllable."""
     drafts: list[Draft] = []
+    tunes: dict[tuple[str, str], list[int]] = {}
     final_line = next((p.lines[-1] for p in reversed(sketch.passages) if p.lines), None)
     for passage in sketch.passages:
         for at, line in enumerate(passage.lines):
@@ -131,7 +138,13 @@ def sing(sketch: Sketch, motifs: Mapping[str, Motif], voice: str) -> list[Draft]
             ending = "last" if line is final_line else _ending(at, closing=closing, name=passage.name)
             free_from = drafts[-1].start_beats + drafts[-1].length_beats if drafts else 0.0
             phrase = _line_phrase(sketch, passage, at, motifs, _voice_range(voice), free_from=free_from)
-            drafts += _sung(sketch, replace(phrase, ending=ending), line.text, passage.energy)
+            came = drafts[-1].pitch if drafts else None
+            words = (passage.name, line.text.casefold())
+            known = tuple(pitch + passage.lift for pitch in tunes.get(words, ()))
+            phrase = replace(phrase, ending=ending, came=came, known=known)
+            drafts += _sung(sketch, phrase, line.text, passage.energy)
+            own = drafts[-len(phrase.onsets) :]
+            tunes.setdefault(words, [draft.pitch - passage.lift for draft in own])
     return drafts
 
 
@@ -168,7 +181,7 @@ def _line_phrase(
         centre=_centre(passage, at, span),
         low=span[0],
         high=span[1],
-        grip=_GRIP.get(passage.name, 1.1),
+        grip=_GRIP.get(passage.name, 1.25),
     )
 
 
@@ -204,7 +217,7 @@ def _sung_steps(motif: Motif, passage: Passage, at: int) -> tuple[int, ...]:
 
 def _hooked(passage: Passage, at: int) -> bool:
     """Whether the third of the four lines around the at-th has the words of the first."""
-    four = [line.text for line in passage.lines[at - at % 4 :][:4]]
+    four = [line.text.casefold() for line in passage.lines[at - at % 4 :][:4]]
     return len(four) > 2 and four[0] == four[2]
 
 
@@ -231,7 +244,7 @@ def _best_pitches(phrase: _Phrase, chords: ChordTrack, beat_s: float) -> list[in
         ladder = pitches_of(slots[0].harmony.scale, phrase.low, phrase.high)
         own = _pitch_costs(ladder, n, phrase, slots, beat_s)
         if not costs:
-            costs = own
+            costs = {pitch: cost + _entry_cost(pitch, phrase.came) for pitch, cost in own.items()}
             continue
         wanted = phrase.steps[(n - 1) % len(phrase.steps)]
         places = {came: bisect_left(ladder, came) for came in costs}
@@ -259,6 +272,11 @@ def _heard_against(chords: ChordTrack, onset: float, length: float) -> tuple[Slo
     return slots[1:] if len(slots) > 1 and early <= 0.5 and length >= 1.0 else slots
 
 
+def _entry_cost(pitch: int, came: int | None) -> float:
+    """Cost of a first note far from where the line before ended."""
+    return 0.0 if came is None or abs(pitch - came) <= 7 else 4.0
+
+
 def _move_cost(semitones: int, off_motif: int, grip: float) -> float:
     """Cost of a move: by its size, and by how many steps of the scale it is from the motif's."""
     return _LEAPS[min(abs(semitones), len(_LEAPS) - 1)] + grip * min(4, abs(off_motif))
@@ -269,7 +287,7 @@ def _pitch_costs(
 ) -> dict[int, float]:
     """Cost of each pitch at its place: against the chords it is heard with, the centre and the end of the line."""
     onset, length = phrase.onsets[n], phrase.lengths[n]
-    held = length * beat_s >= 0.9 * HELD_S
+    held = length * beat_s >= 0.75 * HELD_S  # swing lengthens the notes on the beat by as much
     strong = onset % 2 == 0
     final = n == len(phrase.onsets) - 1
     foreign = 6.0 if strong or final else 1.2 if held else 0.3
@@ -287,6 +305,8 @@ def _pitch_costs(
             cost += foreign
         if pitch % 12 in rubbing:
             cost += 9.0
+        if phrase.known and pitch != phrase.known[n]:
+            cost += _OTHER_TUNE
         costs[pitch] = cost + (_ending_cost(pitch, phrase.ending, slots[-1]) if final else 0.0)
     return costs
 
@@ -299,7 +319,7 @@ def _rubbing_classes(slots: Sequence[Slot]) -> frozenset[int]:
 def _ending_cost(pitch: int, ending: str, slot: Slot) -> float:
     root = slot.harmony.root
     if ending == "last":
-        return 0.0 if pitch % 12 == root else 8.0
+        return 0.0 if pitch % 12 == root else 30.0
     if ending == "home":
         return 0.0 if pitch % 12 == root else 2.0
     if ending == "open":

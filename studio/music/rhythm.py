@@ -196,4 +196,4 @@ def _place_value(beats: float, stressed: bool, taste: Sequence[float]) -> float:
 
 def _step_cost(step: float, pace: float) -> float:
     """Uneven steps cost; halves and doubles of the pace cost least."""
-    return 1.1 * abs(math.log2(step / pace))
+    return 0.8 * abs(math.log2(step / pace))

@@ -11,6 +11,8 @@ from studio.text.subject import SubjectKind
 BRIGHT: Final = "+"
 DARK: Final = "-"
 EITHER: Final = "="
+LOUD: Final = "!"
+QUIET: Final = "~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +35,17 @@ class Theme:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stanza:
-    """Lines with a mood: ``+`` bright, ``-`` dark, ``=`` either."""
+    """Lines with a mood: ``+`` bright, ``-`` dark, ``=`` either; and a strength: ``!`` only for songs that are not
+    calm, ``~`` only for songs that are not excited, or neither.
+    """
 
     mood: str
     lines: tuple[str, ...]
+    strength: str = ""
+
+    def suits(self, moods: frozenset[str], unfit: frozenset[str]) -> bool:
+        """Whether a song of these ``moods`` in which these strengths are ``unfit`` may use it."""
+        return self.mood in moods and self.strength not in unfit
 
 
 @lru_cache(maxsize=1)
@@ -49,17 +58,18 @@ def themes() -> tuple[Theme, ...]:
 def closers() -> tuple[tuple[Stanza, ...], ...]:
     """The closers by rhyme sound; each is a stanza of one line."""
     return tuple(
-        tuple(Stanza(mood=line[0], lines=(line[2:],)) for line in lines) for _, lines in _blocks("closers.txt")
+        tuple(_stanza(mark, (text,)) for mark, _, text in (line.partition(" ") for line in lines))
+        for _, lines in _blocks("closers.txt")
     )
 
 
 @lru_cache(maxsize=1)
 def hooks() -> tuple[tuple[SubjectKind, Stanza], ...]:
-    """Choruses with the kind of subject they suit; ``{k}`` and ``{K}`` stand for it."""
+    """Choruses with the kind of subject they suit; ``{k}``, ``{K}`` and ``{b}`` stand for it."""
     found = []
     for header, lines in _blocks("hooks.txt"):
-        kind, mood = header.split()
-        found.append((SubjectKind(kind), Stanza(mood=mood, lines=tuple(lines))))
+        kind, mark = header.split()
+        found.append((SubjectKind(kind), _stanza(mark, tuple(lines))))
     return tuple(found)
 
 
@@ -77,10 +87,14 @@ def lifts() -> tuple[Stanza, ...]:
 
 def _stanzas(kind: str) -> tuple[Stanza, ...]:
     return tuple(
-        Stanza(mood=header.split()[1], lines=tuple(lines))
+        _stanza(header.split()[1], tuple(lines))
         for header, lines in _blocks("bridges.txt")
         if header.split()[0] == kind
     )
+
+
+def _stanza(mark: str, lines: tuple[str, ...]) -> Stanza:
+    return Stanza(mood=mark[0], lines=lines, strength=mark[1:])
 
 
 def _theme(name: str, lines: list[str]) -> Theme:

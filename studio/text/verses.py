@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 from studio.music.chance import generator
-from studio.text.material import BRIGHT, DARK, EITHER, Stanza, Theme, bridges, closers, hooks, lifts, themes
+from studio.text.material import (
+    BRIGHT, DARK, EITHER, LOUD, QUIET, Stanza, Theme, bridges, closers, hooks, lifts, themes,
+)  # fmt: skip
 from studio.text.phonetics import count_syllables, rhyme_part, words
 from studio.text.reading import read_style
 from studio.text.style import Style
@@ -27,6 +29,8 @@ _USUAL_THEMES: Final = {
     "jazz": "city",
     "house": "party",
 }
+_USUAL_AROUSAL: Final = {"ambient": -0.6, "lofi": -0.4, "ballad": -0.2, "house": 0.6, "rock": 0.5}
+_CALM_WORDS: Final = word_set("lullaby sleep sleeping bedtime goodnight cradle asleep")
 _PROPER: Final = word_set("I July August September October December Saturday Sunday Monday Friday I'm")
 
 
@@ -46,13 +50,15 @@ def _rhyme_sound(word: str) -> tuple[str, ...]:
 def theme_of(text: str, style: Style) -> Theme:
     """The theme that the subject of ``text`` names, else its other words, else its moods; else one that fits the style.
 
-    Of themes named equally often, the one whose feel is nearest to the style's mood is taken.
+    A song to somebody whose prompt says no more is of love. Of themes named equally often, the one whose feel is nearest to the style's mood is taken.
     """
     for weights in _evidence(text):
         scores = {theme.name: sum(w for word, w in weights.items() if word in theme.words) for theme in themes()}
         if max(scores.values()) > 0:
             return max(themes(), key=lambda theme: (scores[theme.name], -abs(theme.feel - style.valence)))
-    name = _theme_by_mood(style)
+    subject = singable_subject(text)
+    to_somebody = subject is not None and subject.kind is SubjectKind.PERSON
+    name = ("love" if style.valence > -0.25 else "distance") if to_somebody else _theme_by_mood(style)
     return next(theme for theme in themes() if theme.name == name)
 
 
@@ -99,10 +105,14 @@ class Verses:
         self._theme = theme_of(text, style)
         self._moods = _moods(style.valence if style.moods else self._theme.feel, self._rng)
         self._openers = _shuffled(self._rng, self._theme.openers)
+        self._unfit = _unfit_strengths(text, style)
         self._families = _shuffled(self._rng, closers())
-        self._lifts = _shuffled(self._rng, [lift for lift in lifts() if lift.mood in self._moods])
-        self._bridges = _shuffled(self._rng, [bridge for bridge in bridges() if bridge.mood in self._moods])
+        self._lifts = _shuffled(self._rng, [lift for lift in lifts() if self._suits(lift)])
+        self._bridges = _shuffled(self._rng, [bridge for bridge in bridges() if self._suits(bridge)])
         self._chorus = self._draw_chorus(sung_subject(text, seed))
+
+    def _suits(self, stanza: Stanza) -> bool:
+        return stanza.suits(self._moods, self._unfit)
 
     def verse(self, count: int) -> tuple[str, ...]:
         """``count`` lines (1-4): opener and closer by turns; the closers rhyme, or in a couplet the two."""
@@ -124,7 +134,7 @@ class Verses:
             for family in self._families
             if rhymes(words(opener)[-1], words(family[0].lines[0])[-1])
             for closer in family
-            if closer.mood in self._moods and rhymes(words(opener)[-1], words(closer.lines[0])[-1])
+            if self._suits(closer) and rhymes(words(opener)[-1], words(closer.lines[0])[-1])
         ]
         apart = [pair for pair in pairs if not _weighty(pair[0]) & _weighty(pair[1])]
         return self._rng.choice(apart) if apart else self.verse(4)[:2]
@@ -142,20 +152,20 @@ class Verses:
         return _next(self._bridges).lines[-count:]
 
     def _draw_chorus(self, subject: Subject) -> tuple[str, ...]:
-        phrase = subject.phrase
+        phrase, bare = subject.phrase, subject.phrase.removeprefix("the ")
         kinds = {subject.kind} | ({SubjectKind.PHRASE} if count_syllables(phrase) > 5 else set())
         written = [
-            tuple(_capital(line.format(k=phrase, K=_capital(phrase))) for line in stanza.lines)
+            tuple(_capital(line.format(k=phrase, K=_capital(phrase), b=bare)) for line in stanza.lines)
             for kind, stanza in hooks()
-            if kind in kinds and stanza.mood in self._moods
-            for _ in range(1 if stanza.mood == EITHER else 3)
+            if kind in kinds and self._suits(stanza)
+            for _ in range((1 if stanza.mood == EITHER else 3) * (3 if stanza.strength else 1))
         ]
         short = [lines for lines in written if max(map(count_syllables, lines)) <= 10]
         return self._rng.choice(short or written)
 
     def _closer(self, family: Sequence[Stanza], lines: list[str]) -> str:
         """A closer of the song's mood that rhymes with the one before and repeats no word of weight."""
-        fitting = [closer.lines[0] for closer in family if closer.mood in self._moods]
+        fitting = [closer.lines[0] for closer in family if self._suits(closer)]
         if len(lines) > 1:
             fitting = [line for line in fitting if rhymes(words(line)[-1], words(lines[1])[-1])]
         self._rng.shuffle(fitting)
@@ -175,6 +185,14 @@ def _moods(valence: float, rng: random.Random) -> frozenset[str]:
     if abs(valence) > 0.2:
         return frozenset({EITHER, BRIGHT if valence > 0 else DARK})
     return frozenset({EITHER, BRIGHT if rng.random() < 0.5 + valence else DARK})
+
+
+def _unfit_strengths(text: str, style: Style) -> frozenset[str]:
+    """The strengths a song may not use: nothing loud in a lullaby, nothing hushed in an anthem."""
+    arousal = style.arousal if style.moods else _USUAL_AROUSAL.get(style.genre, 0.0)
+    if arousal < -0.15 or _CALM_WORDS & {word.lower() for word in words(text)}:
+        return frozenset({LOUD})
+    return frozenset({QUIET}) if arousal > 0.15 else frozenset({LOUD, QUIET})
 
 
 def _weighty(line: str) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """Live news: what a stream tells, to whom, how fast and for how long."""
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from serving import attempts
 from serving.api import events
 from serving.api.services import Services
 from serving.attempts import RetryRule
-from studio.words.ids import AccountId
 
 
 @pytest.fixture(autouse=True)
@@ -101,16 +99,19 @@ def test_a_stream_ends_with_its_session(account, ask, listen, database) -> None:
     assert [found for found, _ in stream.events() if found == "job"] == []
 
 
-def test_a_reader_who_leaves_is_forgotten(account, ask, services, signed_in) -> None:
-    """On the application itself, so that its list of readers can be seen."""
-    news = events.News(services.database.conninfo)
-
-    async def watch() -> tuple[int, int]:
-        with news.bell(AccountId("acc_1")), news.bell(AccountId("acc_1")):
-            inside = len(news._bells["acc_1"])
-        return inside, len(news._bells)
-
-    assert asyncio.run(watch()) == (2, 0)
+def test_a_stream_ends_when_its_reader_leaves(account, signed_in, monkeypatch) -> None:
+    looks: list[float] = []
+    look = events._look
+    monkeypatch.setattr(events, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(events, "_look", lambda *call: looks.append(time.monotonic()) or look(*call))
+    stream = Listener(signed_in(account))
+    while len(looks) < 3:
+        stream.quiet() if looks[1:] else stream.next("balance")
+    stream.close()
+    before = -1
+    while before != len(looks):
+        before = len(looks)
+        time.sleep(1.0)
 
 
 def test_a_look_costs_the_same_few_statements_however_many_jobs_wait(account, ask, claim, services, database) -> None:

@@ -138,7 +138,7 @@ def test_a_link_is_dead_after_its_life(services, serve, tmp_path, song) -> None:
     clock = itertools.chain([1000.0, 1059.0], itertools.repeat(1060.0))
     store = FolderStore(tmp_path / "objects", "the link key of tests", clock=lambda: next(clock))
     link = store.sign(song.assets[AssetRole.WAV].key, life_s=60)
-    later = replace(services, store=store)  # fmt: skip
+    later = replace(services, store=store)
     address = serve(later).removesuffix("/api/v1")
     assert [httpx.get(address + link).status_code for _ in range(2)] == [200, 403]
 

@@ -48,7 +48,7 @@ def test_name_and_password_give_a_session_that_ends_by_signing_out(ada, signed_i
 
 def test_https_binds_the_cookie_to_the_host(ada, services, serve) -> None:
     https = services.settings.model_copy(update={"web": WebSettings(public_url="https://songs.example")})
-    address = serve(replace(services, settings=https))  # fmt: skip
+    address = serve(replace(services, settings=https))
     with httpx.Client(base_url=address, headers=HEADERS) as browser:
         for answer in (sign_in(browser), browser.delete("/auth/session")):
             cookie = answer.headers["set-cookie"]

@@ -23,8 +23,9 @@ def lyrics_for(plan: tuple[tuple[str, int], ...]) -> str:
 def test_the_final_chord_starts_in_time_to_ring(duration_s: float, tempo_bpm: float) -> None:
     budget = bar_budget(duration_s, tempo_bpm)
     final_s = budget.body * budget.bar_s
-    assert final_s <= max(duration_s - RING_S + 1e-6, budget.tail * budget.bar_s)
-    assert duration_s - final_s < RING_S + budget.tail * budget.bar_s + 1e-6
+    ring_s = min(RING_S, 0.12 * duration_s)
+    assert final_s <= max(duration_s - ring_s + 1e-6, budget.tail * budget.bar_s)
+    assert duration_s - final_s < ring_s + budget.tail * budget.bar_s + 1e-6
     assert 240 / 165 - 0.01 <= budget.bar_s <= 240 / 55 + 0.01 or tempo_bpm > 165 or tempo_bpm < 55
     assert budget.bars * budget.factor == round(budget.bars * budget.factor)
 
@@ -43,7 +44,8 @@ def test_a_planned_song_fills_its_bars_without_gaps(duration_s: float, tempo_bpm
     assert bar == budget.bars
     assert passages[-1].final
     assert all(0 <= passage.energy <= 1 for passage in passages)
-    assert any(lines for _, lines in plan) != instrumental
+    assert sum(lines for _, lines in plan) >= 2 or instrumental
+    assert all(lines % 2 == 0 for _, lines in plan)
 
 
 @pytest.mark.parametrize("tempo_bpm", [45, 70, 84, 100, 124, 150, 200])

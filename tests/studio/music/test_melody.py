@@ -12,7 +12,7 @@ from studio.music.form import plan_sections
 from studio.music.genres import GENRES
 from studio.music.melody import HELD_S, VOICE_RANGE
 from studio.music.score import Chord, Note, Part, Score
-from studio.music.theory import parse_key
+from studio.music.theory import Key, parse_key
 from studio.text.phonetics import stresses
 from studio.text.style import Style
 
@@ -34,14 +34,14 @@ def lyrics_for(duration_s: float, tempo_bpm: float) -> str:
     return "\n".join(written)
 
 
-def song(genre: str, seed: int, *, voice: str = "female", tempo_bpm: float | None = None) -> Score:
-    tempo = tempo_bpm or sum(GENRES[genre].tempo_bpm) / 2
+def song(genre: str, seed: int, *, voice: str = "female", duration_s: float = 90) -> Score:
+    tempo = sum(GENRES[genre].tempo_bpm) / 2
     return compose(
         Style(genre=genre, voice=voice),
-        lyrics=lyrics_for(90, tempo),
+        lyrics=lyrics_for(duration_s, tempo),
         tempo_bpm=tempo,
         key=None,
-        duration_s=90,
+        duration_s=duration_s,
         seed=seed,
         guidance=15,
         instrumental=False,
@@ -54,6 +54,12 @@ SONGS = {genre: [song(genre, seed) for seed in (1, 2)] for genre in GENRES}
 def chord_at(score: Score, beats: float) -> Chord:
     starts = [chord.start_beats for chord in score.chords]
     return score.chords[max(0, bisect_right(starts, beats) - 1)]
+
+
+def key_at(score: Score, beats: float) -> Key:
+    """The key of the section at ``beats``; a pickup already belongs to the section it leads into."""
+    section = next(s for s in reversed(score.sections) if s.start_bar * 4 <= beats + 1 or s.start_bar == 0)
+    return parse_key(score.key).transposed(section.lift)
 
 
 def classes(chord: Chord) -> set[int]:
@@ -72,11 +78,12 @@ def repeated_share(steps: list[int]) -> float:
 @pytest.mark.parametrize("genre", GENRES)
 def test_the_voice_stays_in_the_scale_or_on_the_chord(genre: str) -> None:
     for score in SONGS[genre]:
-        scale = set(parse_key(score.key).scale)
         for note in score.of_part(Part.VOCAL):
+            scale = set(key_at(score, note.start_beats).scale)
             around = classes(chord_at(score, note.start_beats + 0.1))
-            # A borrowed chord replaces a note of the scale; nothing else may leave the key.
-            assert note.pitch % 12 in scale | around
+            after = classes(chord_at(score, note.start_beats + note.length_beats))
+            # A borrowed chord, come or coming, replaces a note of the scale; nothing else may leave the key.
+            assert note.pitch % 12 in scale | around | after
 
 
 @pytest.mark.parametrize("genre", GENRES)
@@ -108,7 +115,7 @@ def test_leaps_are_rare_and_motifs_return(genre: str) -> None:
         notes = score.of_part(Part.VOCAL)
         steps = intervals(notes)
         assert sum(abs(step) > 7 for step in steps) / len(steps) <= 0.06
-        assert sum(step == 0 for step in steps) / len(steps) <= 0.6
+        assert sum(step == 0 for step in steps) / len(steps) <= 0.3
         assert repeated_share(steps) >= 0.5
 
 
@@ -158,7 +165,8 @@ def test_choruses_lie_higher_than_verses(genre: str) -> None:
 @pytest.mark.parametrize("genre", GENRES)
 def test_the_last_sung_note_is_the_tonic(genre: str) -> None:
     for score in SONGS[genre]:
-        assert score.of_part(Part.VOCAL)[-1].pitch % 12 == parse_key(score.key).tonic
+        last = score.of_part(Part.VOCAL)[-1]
+        assert last.pitch % 12 == key_at(score, last.start_beats).tonic
 
 
 @pytest.mark.parametrize("part", [Part.VOCAL, Part.HARMONY])
@@ -177,3 +185,57 @@ def test_the_second_voice_sings_the_same_words_below_the_first() -> None:
     assert second
     assert all(note.syllable in first for note in second)
     assert statistics.mean(n.pitch for n in second) < statistics.mean(n.pitch for n in first.values())
+
+
+def test_the_hook_is_sung_to_one_tune_and_the_second_verse_to_a_slightly_other_one() -> None:
+    for score in SONGS["pop"]:
+        chorus, verses = sung_lines(score, "chorus"), sung_lines(score, "verse")
+        alike = [a == b for a, b in zip(intervals(chorus[0]), intervals(chorus[2]), strict=True)]
+        assert statistics.mean(alike) >= 0.5
+        assert [note.start_beats % 4 for note in chorus[0]] == pytest.approx(
+            [note.start_beats % 4 for note in chorus[2]], abs=0.1
+        )
+        assert intervals(verses[0])[:2] == intervals(verses[4])[:2]
+        assert intervals(verses[1]) != intervals(verses[5])
+
+
+def sung_lines(score: Score, name: str) -> list[tuple[Note, ...]]:
+    """The notes of every line sung in the sections called ``name``."""
+    vocal = score.of_part(Part.VOCAL)
+    starts = [at for at, note in enumerate(vocal) if note.syllable is not None and note.syllable.starts_line]
+    names = [section.name for section in score.sections for _ in section.lines]
+    spans = zip(names, starts, [*starts[1:], len(vocal)], strict=True)
+    return [vocal[first:last] for owner, first, last in spans if owner == name]
+
+
+def test_a_final_chorus_may_be_raised_and_all_players_with_it() -> None:
+    raised = [score for seed in range(12) if (score := song("ballad", seed, duration_s=180)).sections[-1].lift]
+    assert 2 <= len(raised) <= 10
+    for score in raised:
+        lifts = [section.lift for section in score.sections]
+        first = next(at for at, lift in enumerate(lifts) if lift)
+        assert score.sections[first].name == "chorus"
+        assert set(lifts[first:]) == {lifts[-1]} <= {1, 2}
+        keys = [parse_key(score.key), parse_key(score.key).transposed(lifts[-1])]
+        border = score.sections[first].start_bar * 4
+        for low, high, key in ((0, border, keys[0]), (border, 10_000, keys[1])):
+            chords = [chord for chord in score.chords if low <= chord.start_beats < high]
+            fitting = [classes(chord) <= set(key.scale) for chord in chords]
+            assert statistics.mean(fitting) > 0.5
+        assert score.chords[-1].pitches[0] % 12 == keys[1].tonic
+
+
+def test_who_asks_for_a_key_gets_it_to_the_end() -> None:
+    for seed in range(12):
+        style = Style(genre="ballad", key="D major")
+        score = compose(
+            style,
+            lyrics=lyrics_for(180, 70),
+            tempo_bpm=70,
+            key=None,
+            duration_s=180,
+            seed=seed,
+            guidance=15,
+            instrumental=False,
+        )
+        assert {section.lift for section in score.sections} == {0}
