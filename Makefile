@@ -49,8 +49,8 @@ fmt: install-dev ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install-dev ## every published figure, quickly; ARGS= for the full run
-	@for script in bench/*.py; do case $$script in bench/report.py) ;; *) $(BIN)/python $$script $(or $(ARGS),--quick) || exit 1;; esac; done
+bench: install-dev ## every published figure, quickly; `make bench ARGS=` for the full run
+	@for script in bench/*.py; do case $$script in bench/report.py) ;; *) $(BIN)/python $$script $(if $(filter undefined,$(origin ARGS)),--quick,$(ARGS)) || exit 1;; esac; done
 
 components: ## build the browser components (needs Node.js 20)
 	cd $(UI)/frontend && npm ci --no-audit --no-fund && npm run check && npm run build

@@ -1,6 +1,6 @@
 """Pages of songs among 100,000: promised is a p95 under 20 ms for a page of Discover, wherever one has scrolled to.
 
-    python -m bench.discover [--quick] [--json] [--csv FILE]
+    python bench/discover.py [--quick] [--json] [--csv FILE]
 
 What is timed is what a door does: take a connection from the pool, read one page of 24 songs with artist, tags and
 assets in one statement, translate it into words, and give the connection back. One caller, tables just analysed and
@@ -19,7 +19,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from bench.report import percentile, report
+from report import percentile, report
 from data.database import Database
 from data.repositories import songs
 from data.testing import fresh_database, postgres_server

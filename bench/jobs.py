@@ -1,6 +1,6 @@
 """The queue's own time: from asking to the worker's claim, from one song to the next, from a dead worker to the next.
 
-    python -m bench.jobs [--quick] [--json] [--csv FILE]
+    python bench/jobs.py [--quick] [--json] [--csv FILE]
 
 A real Postgres that syncs to disk, a worker in its own process that ends every Job at once, and callers in this one.
 "Asked → claimed" begins before the request's transaction and ends with the claim's statement; both clocks are this
@@ -28,7 +28,7 @@ from typing import Final
 import psycopg
 from sqlalchemy import text
 
-from bench.report import percentile, report
+from report import percentile, report
 from billing import ledger
 from configs.settings import WorkerSettings
 from data.database import Database, migrate

@@ -1,6 +1,6 @@
 """Postings a second: promised are 1,000 over many accounts and 300 on one account, each call under 50 ms (p99).
 
-    python -m bench.ledger [--quick] [--json] [--csv FILE]
+    python bench/ledger.py [--quick] [--json] [--csv FILE]
 
 What is timed is what the product does for a song: hold two credits, commit, settle them (one captured, one released),
 commit; three postings in two transactions. Processes of several threads each, every thread with a connection; the
@@ -22,7 +22,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from bench.report import percentile, report
+from report import percentile, report
 from billing import ledger
 from data.database import Database, migrate
 from data.embedded_postgres import EmbeddedPostgres

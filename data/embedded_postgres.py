@@ -81,7 +81,7 @@ class FolderInUse(PostgresFailed):
 class WrongPassword(PostgresFailed):
     """The cluster was made with another password."""
 
-    code = "wrong_password"
+    code = "database_password"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(

@@ -159,7 +159,8 @@ async def _refuse(response: httpx.Response) -> None:
     sentence = await _sentence(response)
     if status in (401, 403):
         raise Unavailable("the gateway refused our key; start it with the same secrets.", retry_after_s=60.0)
-    if status in (502, 503, 504):
+    if status in (404, 502, 503, 504):
+        # 404: Ray Serve's proxy stands, but the gateway behind it is not there yet
         raise Unavailable(sentence, retry_after_s=retry_after_s)
     if status >= 500:
         raise ReplicaLost(sentence)

@@ -1,5 +1,6 @@
 """The whole product for tests and benches: ``melodeon up`` as a child, in a folder and on ports of its own."""
 
+import json
 import os
 import shutil
 import signal
@@ -57,6 +58,8 @@ class Stack:
             StackTrouble: it ended or is not ready in time; the sentence quotes what it said.
         """
         begun = time.monotonic()
+        if self._up is not None:
+            self._up.wait()
         self.launch()
         while "Melodeon is ready" not in self.said():
             if self._process.poll() is not None:
@@ -92,7 +95,7 @@ class Stack:
             StackTrouble: it did not end with 0, or something it started is left.
         """
         begun = time.monotonic()
-        everything = self.processes()
+        sessions = {*self._sessions(), *(os.getsid(process.pid) for process in self.processes())}
         self._close_services()
         self._process.send_signal(signal.SIGINT)
         try:
@@ -100,9 +103,7 @@ class Stack:
         except subprocess.TimeoutExpired:
             raise StackTrouble(f"melodeon up did not end within {END_S:g} s: {self.said()[-2000:]}") from None
         taken_s = time.monotonic() - begun
-        # A zombie's parent may need a moment to fetch it.
-        _, alive = psutil.wait_procs(everything, timeout=3)
-        left = _living([*alive, *self._marked()])
+        left = _words(self._members(sessions))
         if code != 0 or left:
             raise StackTrouble(f"melodeon up ended with {code} and left {left}: {self.said()[-2000:]}")
         return taken_s
@@ -151,12 +152,8 @@ class Stack:
         raise StackTrouble(f"{part} does not run: {self.said()[-2000:]}")
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that belongs to this installation and lives."""
-        found = {process.pid: process for process in self._marked()}
-        if self._up is not None and self._up.poll() is None:
-            supervisor = psutil.Process(self._up.pid)
-            found |= {process.pid: process for process in [supervisor, *supervisor.children(recursive=True)]}
-        return list(found.values())
+        """Everything that belongs to this installation and lives, whether or not its supervisor does."""
+        return self._members(self._sessions())
 
     def said(self) -> str:
         """What ``melodeon up`` has told since it was started."""
@@ -181,16 +178,24 @@ class Stack:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MELODEON_")}
         return {**inherited, **self.environment}
 
-    def _marked(self) -> Iterator[psutil.Process]:
-        """Processes that carry this installation's folder in their environment, and its Postgres."""
+    def _sessions(self) -> set[int]:
+        """The sessions of the parts: no part's process leaves its session, whatever it calls itself."""
+        notes = [json.loads(path.read_text()) for path in (self.var / "run").glob("*.process")]
+        started = {int(note["pid"]) for note in notes}
+        return started | ({self._up.pid} if self._up is not None else set())
+
+    def _members(self, sessions: set[int]) -> list[psutil.Process]:
+        """The living processes of these sessions, and this installation's Postgres."""
         data = str((self.var / "postgres" / "data").resolve())
+        found = []
         for process in psutil.process_iter():
             try:
-                ours = process.environ().get("MELODEON_VAR") == str(self.var)
-                if process.pid != os.getpid() and (ours or process.cwd() == data):
-                    yield process
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                ours = os.getsid(process.pid) in sessions or process.cwd() == data
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError):
                 continue
+        return found
 
     def _close_services(self) -> None:
         if self._services is not None:
@@ -238,12 +243,11 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _living(processes: list[psutil.Process]) -> list[str]:
+def _words(processes: list[psutil.Process]) -> list[str]:
     left = []
     for process in processes:
         try:
-            if process.status() != psutil.STATUS_ZOMBIE:
-                left.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
+            left.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
         except psutil.NoSuchProcess:
             continue
     return left

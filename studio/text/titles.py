@@ -28,7 +28,7 @@ def title_of(description: str, *, lyrics: str = "", seed: int) -> str:
     said = [sung_subject(description, seed).title]
     if singable_subject(description) is None and not lyrics:
         said = [_own_words(description), *said]
-    for title in said:
+    for title in [*said, *(title.removeprefix("the ") for title in said)]:
         if title and (not sung or _plain(title).casefold() in sung):
             return title_case(_short(title))
     hook = _short(_plain(_hook(lyrics)))

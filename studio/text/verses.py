@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 from studio.music.chance import generator
-from studio.text.material import (
-    BRIGHT, DARK, EITHER, LOUD, QUIET, Stanza, Theme, bridges, closers, hooks, lifts, themes,
-)  # fmt: skip
+from studio.text import material
+from studio.text.material import BRIGHT, DARK, EITHER, LOUD, QUIET, Stanza, Theme, themes
 from studio.text.phonetics import count_syllables, rhyme_part, words
 from studio.text.reading import read_style
 from studio.text.style import Style
@@ -50,7 +49,8 @@ def _rhyme_sound(word: str) -> tuple[str, ...]:
 def theme_of(text: str, style: Style) -> Theme:
     """The theme that the subject of ``text`` names, else its other words, else its moods; else one that fits the style.
 
-    A song to somebody whose prompt says no more is of love. Of themes named equally often, the one whose feel is nearest to the style's mood is taken.
+    Of themes named equally often, the one whose feel is nearest to the style's mood is taken. A song to somebody of
+    whom the text says no more is about love, or about distance if it is sad.
     """
     for weights in _evidence(text):
         scores = {theme.name: sum(w for word, w in weights.items() if word in theme.words) for theme in themes()}
@@ -106,9 +106,9 @@ class Verses:
         self._moods = _moods(style.valence if style.moods else self._theme.feel, self._rng)
         self._openers = _shuffled(self._rng, self._theme.openers)
         self._unfit = _unfit_strengths(text, style)
-        self._families = _shuffled(self._rng, closers())
-        self._lifts = _shuffled(self._rng, [lift for lift in lifts() if self._suits(lift)])
-        self._bridges = _shuffled(self._rng, [bridge for bridge in bridges() if self._suits(bridge)])
+        self._families = _shuffled(self._rng, material.closers())
+        self._lifts = _shuffled(self._rng, [lift for lift in material.lifts() if self._suits(lift)])
+        self._bridges = _shuffled(self._rng, [bridge for bridge in material.bridges() if self._suits(bridge)])
         self._chorus = self._draw_chorus(sung_subject(text, seed))
 
     def _suits(self, stanza: Stanza) -> bool:
@@ -156,7 +156,7 @@ class Verses:
         kinds = {subject.kind} | ({SubjectKind.PHRASE} if count_syllables(phrase) > 5 else set())
         written = [
             tuple(_capital(line.format(k=phrase, K=_capital(phrase), b=bare)) for line in stanza.lines)
-            for kind, stanza in hooks()
+            for kind, stanza in material.hooks()
             if kind in kinds and self._suits(stanza)
             for _ in range((1 if stanza.mood == EITHER else 3) * (3 if stanza.strength else 1))
         ]

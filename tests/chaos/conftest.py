@@ -22,7 +22,7 @@ from serving.stack import answers
 from studio.words.account import Account
 from studio.words.brief import Brief, Controls
 from studio.words.ids import JobId
-from studio.words.job import Job
+from studio.words.job import Job, JobState, Stage
 from ui.testing import Stack
 
 PATIENCE_S = 180.0
@@ -130,6 +130,11 @@ class Songs:
                 return jobs.get(session, self.account, job_id)
         except DatabaseUnreachable:
             return None
+
+
+def in_music(job: Job) -> bool:
+    """Whether the music of this job is well under way, or the job has ended."""
+    return job.state.ended or (job.state is JobState.PROCESSING and job.stage is Stage.MUSIC and job.progress > 0.2)
 
 
 def until(answer: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S, every_s: float = 0.1) -> Any:

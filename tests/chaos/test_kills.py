@@ -13,8 +13,8 @@ import pytest
 
 from data.repositories import sessions
 from studio.words.ids import JobId
-from studio.words.job import Job, JobState, Stage
-from tests.chaos.conftest import Rays, Songs, until
+from studio.words.job import Job, JobState
+from tests.chaos.conftest import Rays, Songs, in_music, until
 from ui.testing import Stack
 
 
@@ -22,14 +22,10 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def in_music(job: Job) -> bool:
-    return job.state is JobState.PROCESSING and job.stage is Stage.MUSIC and job.progress > 0.2
-
-
 def make_and_break(songs: Songs, breaks: Callable[[], None]) -> Job:
     """Ask for a song, break something while its music is made, and wait for its end."""
     job_id = songs.ask()
-    songs.wait(job_id, "its music is made", lambda job: in_music(job) or job.state.ended)
+    songs.wait(job_id, "its music is made", in_music)
     breaks()
     return songs.end_of(job_id)
 
@@ -123,7 +119,7 @@ def test_a_closed_browser_changes_nothing(stack: Stack, songs: Songs) -> None:
 def test_everything_dies_at_once(stack: Stack, songs: Songs, rays: Rays) -> None:
     """Four songs of one account; worker, replica, database and pages are killed within a second."""
     jobs: list[JobId] = [songs.ask() for _ in range(4)]
-    songs.wait(jobs[1], "the second one is made", lambda job: in_music(job) or job.state.ended)
+    songs.wait(jobs[1], "the second one is made", in_music)
     replica = rays.replica("songs")
     for pid in (stack.pid_of("worker"), replica, stack.pid_of("postgres"), stack.pid_of("web")):
         kill(pid)

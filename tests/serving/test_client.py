@@ -121,7 +121,7 @@ def test_takes_come_in_order_whatever_the_order_of_their_events(answer_with: Ans
         (401, b"{}", Unavailable, "unavailable"),
         (500, b"Internal Server Error", ReplicaLost, "replica_lost"),
         (422, b'{"sentence": "Too long."}', ModelRejected, "bad_request"),
-        (404, b"{}", ModelRejected, "bad_request"),
+        (404, b"Path '/' not found.", Unavailable, "unavailable"),
         (200, b"", ReplicaLost, "replica_lost"),
         (200, PROGRESS, ReplicaLost, "replica_lost"),
         (200, PROGRESS + DONE, ReplicaLost, "replica_lost"),

@@ -102,6 +102,7 @@ def _make(services: Services, brief: Brief, out: Path, *, as_json: bool) -> int:
             key=f"cli:{services.draw_key()}",
             now=services.now(),
             draw_seed=services.draw_seed,
+            queued_max=services.settings.queued_songs_max,
         )
     if job.state is JobState.NO_CREDITS:
         click.echo(

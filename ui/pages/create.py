@@ -30,8 +30,15 @@ with left, told():
     if brief is not None:
         now = services().now()
         with services().database.transaction() as session:
-            key = state.submit_key(brief, now=now)
-            job = jobs.request(session, account, brief, key=key, now=now, draw_seed=services().draw_seed)
+            job = jobs.request(
+                session,
+                account,
+                brief,
+                key=state.submit_key(brief, now=now),
+                now=now,
+                draw_seed=services().draw_seed,
+                queued_max=services().settings.queued_songs_max,
+            )
         if job.state is JobState.NO_CREDITS:
             st.warning(f"{job.reason} The request is kept in your library; run it from there.", icon=":material/toll:")
         else:

@@ -1,11 +1,12 @@
 """The writer's material: enough of it, in metre, in rhyme, and nothing twice."""
 
+import re
 from collections import Counter
 from itertools import combinations
 
 import pytest
 
-from studio.text.material import BRIGHT, DARK, EITHER, Stanza, bridges, closers, hooks, lifts, themes
+from studio.text.material import BRIGHT, DARK, EITHER, LOUD, QUIET, Stanza, bridges, closers, hooks, lifts, themes
 from studio.text.phonetics import count_syllables, is_pronounceable, words
 from studio.text.subject import SubjectKind
 from studio.text.verses import rhymes
@@ -47,10 +48,12 @@ def test_closers_of_a_family_rhyme() -> None:
         assert [(a, b) for a, b in combinations(sorted(lasts), 2) if not rhymes(a, b)] == []
 
 
+@pytest.mark.parametrize("unfit", [frozenset({LOUD}), frozenset({QUIET}), frozenset({LOUD, QUIET})])
 @pytest.mark.parametrize("polar", [BRIGHT, DARK])
-def test_each_family_has_a_pair_for_each_mood(polar: str) -> None:
+def test_each_family_has_a_pair_for_each_mood(polar: str, unfit: frozenset[str]) -> None:
     for family in closers():
-        fitting = [words(s.lines[0])[-1].lower() for s in family if s.mood in {polar, EITHER}]
+        fitting = [words(s.lines[0])[-1].lower() for s in family if s.suits(frozenset({polar, EITHER}), unfit)]
+        assert len(fitting) >= 4
         assert all(any(rhymes(first, second) for second in fitting) for first in fitting)
 
 
@@ -68,8 +71,10 @@ def test_lifts_rhyme(stanza: Stanza) -> None:
 def test_moods_and_kinds() -> None:
     assert {s.mood for family in closers() for s in family} == MOODS
     for kind in SubjectKind:
-        assert {s.mood for k, s in hooks() if k is kind} == MOODS
-    assert all("{k}" in "".join(s.lines) or "{K}" in "".join(s.lines) for _, s in hooks())
+        own = [s for k, s in hooks() if k is kind]
+        assert {s.mood for s in own if not s.strength} == MOODS
+        assert {s.strength for s in own} == {"", LOUD, QUIET}
+    assert all(re.search(r"\{[kKb]\}", " ".join(s.lines)) for _, s in hooks())
     assert all(-1 <= theme.feel <= 1 for theme in themes())
 
 
