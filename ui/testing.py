@@ -16,11 +16,18 @@ from typing import Final
 
 import psutil
 
+from billing import ledger
 from configs.addresses import attach, read_running
 from configs.secrets import load_or_create
 from configs.settings import load
+from data.ids import new_id
+from data.repositories import jobs
 from serving.api.services import Services, open_services
 from studio.errors import MelodeonError
+from studio.words.account import Account
+from studio.words.brief import Brief
+from studio.words.ids import JobId
+from studio.words.job import JobState
 
 READY_S: Final = 300.0
 END_S: Final = 150.0
@@ -201,6 +208,28 @@ class Stack:
         if self._services is not None:
             self._services.database.dispose()
             self._services = None
+
+
+def spend(services: Services, account: Account, *, leave: int) -> None:
+    """Take an account's credits down to ``leave`` as the books allow: by a finished Job whose hold was captured."""
+    now, job_id = services.now(), JobId(new_id("job"))
+    with services.database.transaction() as session:
+        price = ledger.balance(session, account.id).available_credits - leave
+        jobs.insert(
+            session,
+            job_id=job_id,
+            account_id=account.id,
+            brief=Brief(description="an earlier song"),
+            state=JobState.PROCESSED,
+            price_credits=price,
+            key=f"spent:{job_id}",
+            request_hash="",
+            trace_id="",
+            reason="",
+            reason_code="",
+        )
+        ledger.hold(session, account.id, job_id, price, key=f"hold:{job_id}", now=now)
+        ledger.settle(session, job_id, captured=price, key=f"settle:{job_id}", now=now)
 
 
 @contextmanager

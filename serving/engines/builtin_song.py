@@ -7,9 +7,10 @@ from typing import Final
 
 from serving.catalogue import spec_of
 from serving.engines.length import length_s
-from studio.music.compose import compose, lines_left_out, sections_in_seconds, timed_lines
+from studio.music.compose import compose, lines_left_out, lines_sung, sections_in_seconds, timed_lines
 from studio.music.render import render, warm_up
 from studio.music.score import Score
+from studio.text.phonetics import is_pronounceable
 from studio.text.reading import read_style
 from studio.text.style import Style
 from studio.words.brief import Brief
@@ -18,6 +19,9 @@ from studio.words.take import Cancelled, OnProgress, Progress, Sound, Take
 
 SIDE_BY_SIDE: Final = 2
 """Takes rendered at once: the sample loops run without Python's lock, and more would need too much memory."""
+
+LONG_S: Final = 150.0
+"""Longer takes are rendered one after the other, for the same reason."""
 
 
 class BuiltinSong:
@@ -38,10 +42,11 @@ class BuiltinSong:
             self._loaded = True
 
     def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
-        """Compose and render every take, two at a time."""
+        """Compose and render every take: two at a time, long ones one after the other."""
         self.spec.fit(brief)
         together = _Together(on_progress, brief.takes)
-        with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="take") as pool:
+        length = length_s(brief, _style(brief), self.spec)
+        with ThreadPoolExecutor(1 if length > LONG_S else SIDE_BY_SIDE, thread_name_prefix="take") as pool:
             futures = [pool.submit(self._take, brief, index, together) for index in range(brief.takes)]
             wait(futures)
         if together.error is not None:
@@ -58,7 +63,7 @@ class BuiltinSong:
     def _render(self, brief: Brief, index: int, together: "_Together") -> Take:
         begun = time.perf_counter()
         together.tell(index, Progress(fraction=0.0, message="Composing"))
-        style = read_style(f"{brief.prompt}\n{brief.description}".strip())
+        style = _style(brief)
         score = self._compose(brief, index, style)
         clip = render(score, on_progress=lambda progress: together.tell(index, progress))
         sound = Sound(
@@ -91,6 +96,10 @@ class BuiltinSong:
         )
 
 
+def _style(brief: Brief) -> Style:
+    return read_style(f"{brief.prompt}\n{brief.description}".strip())
+
+
 class _Together:
     """One progress of several takes under way. When one stops, all do; ``error`` says why the first did."""
 
@@ -121,7 +130,7 @@ class _Together:
 
 
 def _settings(brief: Brief, index: int, style: Style, score: Score) -> dict[str, object]:
-    """Every effective parameter, and a note when not every line is sung."""
+    """Every effective parameter, and a note when not every line is sung as it is written."""
     settings: dict[str, object] = {
         "genre": score.genre,
         "moods": list(style.moods),
@@ -138,8 +147,21 @@ def _settings(brief: Brief, index: int, style: Style, score: Score) -> dict[str,
 
 
 def _note(brief: Brief, score: Score) -> str:
+    return " ".join(sentence for sentence in (_left_out(brief, score), _vocalised(score)) if sentence)
+
+
+def _left_out(brief: Brief, score: Score) -> str:
     missing = lines_left_out(brief.lyrics, score)
     if not missing:
         return ""
     what = "1 lyric line" if missing == 1 else f"{missing} lyric lines"
     return f"{what} did not fit into {score.duration_s:.0f} s and cannot be heard; a longer song has room."
+
+
+def _vocalised(score: Score) -> str:
+    lines = lines_sung(score)
+    strange = sum(not is_pronounceable(line) for line in lines)
+    if not strange:
+        return ""
+    which = "The lyrics are" if strange == len(lines) else "Some lines are"
+    return f"{which} in a script this voice cannot pronounce; it sings them on “ah” and “oo”."

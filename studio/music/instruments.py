@@ -14,7 +14,7 @@ from studio.sound.effects import drive
 from studio.sound.filters import equalise
 from studio.units import RATE_HZ
 
-CACHE_BYTES: Final = 128 * 2**20
+CACHE_BYTES: Final = 48 * 2**20
 _NOISE_SIZE: Final = 1 << 18
 _VELOCITIES: Final = 10
 _STROKES: Final = 4

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from studio.sound.clip import Samples
 from studio.sound.filters import Band, equalise
 from studio.sound.kernel import kernel
 from studio.units import RATE_HZ
+
+
+_BLOCK: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def echo(samples: Samples, *, delay_s: float, level: float, feedback: float = 0.
         shift = step * (repeat + 1)
         if step <= 0 or shift >= frames:
             return
-        samples[repeat % samples.shape[0], shift:] += tail[0, :-shift] * np.float32(level * feedback**repeat)
+        _add(samples[repeat % samples.shape[0], shift:], tail[0, :-shift], level * feedback**repeat)
 
 
 def widen(samples: Samples, *, least: float, rate_hz: int = RATE_HZ) -> None:
@@ -71,16 +74,21 @@ def widen(samples: Samples, *, least: float, rate_hz: int = RATE_HZ) -> None:
     The middle, 11 ms late, is added left and taken off right, so the mono sum stays as it was (Schroeder, JAES 1958).
     """
     middle = (samples[0] + samples[1]) * np.float32(0.5)
-    side = (samples[0] - samples[1]) * np.float32(0.5)
     energy = float(np.dot(middle, middle))
-    lacking = least - float(np.dot(side, side)) / energy if energy > 0 else 0.0
+    # left is middle + side, right is middle - side
+    both = float(np.dot(samples[0], samples[0]) + np.dot(samples[1], samples[1])) / 2
+    lacking = least - (both - energy) / energy if energy > 0 else 0.0
     shift = round(0.011 * rate_hz)
     if lacking <= 0 or shift >= len(middle):
         return
-    late = middle[:-shift]
-    late *= np.float32(math.sqrt(lacking))
-    samples[0, shift:] += late
-    samples[1, shift:] -= late
+    _add(samples[0, shift:], middle[:-shift], math.sqrt(lacking))
+    _add(samples[1, shift:], middle[:-shift], -math.sqrt(lacking))
+
+
+def _add(target: NDArray[np.float32], source: NDArray[np.float32], gain: float) -> None:
+    """``target += gain * source``, a block at a time: a long song has no room for a product of its own length."""
+    for start in range(0, len(target), _BLOCK):
+        target[start : start + _BLOCK] += source[start : start + _BLOCK] * np.float32(gain)
 
 
 class _RoomState(NamedTuple):
@@ -127,9 +135,8 @@ def shape(samples: Samples, times_s: NDArray[np.float64], gains: NDArray[np.floa
 
     ``offset``: the frame at which ``samples`` begins on the curve's clock.
     """
-    block = 1 << 17
-    for start in range(0, samples.shape[1], block):
-        piece = samples[:, start : start + block]
+    for start in range(0, samples.shape[1], _BLOCK):
+        piece = samples[:, start : start + _BLOCK]
         t = (np.arange(piece.shape[1]) + start + offset) / RATE_HZ
         piece *= np.interp(t, times_s, gains).astype(np.float32)
 

@@ -112,34 +112,36 @@ def energies(samples: Samples, sections: Sections, *, hop: int) -> NDArray[np.fl
 
 @kernel
 def _run(samples, sections):  # type: ignore[no-untyped-def]
-    for channel in range(samples.shape[0]):
-        state = np.zeros((sections.shape[0], 2))
-        for i in range(samples.shape[1]):
+    # the channels take turns frame by frame: while one waits for its own last result, the other computes
+    channels = samples.shape[0]
+    state = np.zeros((channels, sections.shape[0], 2))
+    for i in range(samples.shape[1]):
+        for channel in range(channels):
             # the offset keeps decaying states out of the slow denormal numbers
             value = samples[channel, i] + 1e-20
             for k in range(sections.shape[0]):
-                out = sections[k, 0] * value + state[k, 0]
-                state[k, 0] = sections[k, 1] * value - sections[k, 3] * out + state[k, 1]
-                state[k, 1] = sections[k, 2] * value - sections[k, 4] * out
+                out = sections[k, 0] * value + state[channel, k, 0]
+                state[channel, k, 0] = sections[k, 1] * value - sections[k, 3] * out + state[channel, k, 1]
+                state[channel, k, 1] = sections[k, 2] * value - sections[k, 4] * out
                 value = out
             samples[channel, i] = value
 
 
 @kernel
 def _energies(samples, sections, hop):  # type: ignore[no-untyped-def]
-    hops = samples.shape[1] // hop
+    channels, hops = samples.shape[0], samples.shape[1] // hop
     result = np.zeros(hops)
-    for channel in range(samples.shape[0]):
-        state = np.zeros((sections.shape[0], 2))
-        for h in range(hops):
-            total = 0.0
-            for i in range(h * hop, (h + 1) * hop):
+    state = np.zeros((channels, sections.shape[0], 2))
+    for h in range(hops):
+        total = 0.0
+        for i in range(h * hop, (h + 1) * hop):
+            for channel in range(channels):
                 value = samples[channel, i] + 1e-20
                 for k in range(sections.shape[0]):
-                    out = sections[k, 0] * value + state[k, 0]
-                    state[k, 0] = sections[k, 1] * value - sections[k, 3] * out + state[k, 1]
-                    state[k, 1] = sections[k, 2] * value - sections[k, 4] * out
+                    out = sections[k, 0] * value + state[channel, k, 0]
+                    state[channel, k, 0] = sections[k, 1] * value - sections[k, 3] * out + state[channel, k, 1]
+                    state[channel, k, 1] = sections[k, 2] * value - sections[k, 4] * out
                     value = out
                 total += value * value
-            result[h] += total / hop
+        result[h] = total / hop
     return result

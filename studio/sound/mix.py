@@ -25,6 +25,7 @@ VOICE_BAND_HZ: Final = (300.0, 3_400.0)
 _STRIP_LUFS: Final = -20.0
 """Where a stem stands when it meets its compressor, so that thresholds mean the same for every instrument."""
 
+_SILENT_ENERGY: Final = 1e-12
 _BUS_LUFS: Final = -16.0
 _HOP_S: Final = 0.1
 
@@ -80,7 +81,8 @@ class Console:
 
     def add(self, stem: Samples, strip: Strip) -> None:
         """Mix a stem in. The stem is worked on in place: its content is used up."""
-        if self._treat(stem, strip) and _set_loudness(stem, strip.level_lufs):
+        self._treat(stem, strip)
+        if _set_loudness(stem, strip.level_lufs):
             self._pour(stem, strip)
 
     def add_voice(self, stem: Samples, strip: Strip, *, over_backing_db: float, duck_db: float) -> None:
@@ -88,8 +90,7 @@ class Console:
 
         While it sings, the middle of the backing steps back by ``duck_db``. Over silence the strip's level counts.
         """
-        if not self._treat(stem, strip):
-            return
+        self._treat(stem, strip)
         band = design(
             (
                 Band(kind="high_pass", frequency_hz=VOICE_BAND_HZ[0]),
@@ -98,7 +99,9 @@ class Console:
         )
         hop = round(_HOP_S * RATE_HZ)
         voice = energies(stem, band, hop=hop)
-        singing = voice > voice.max(initial=0.0) * 1e-3
+        if voice.max(initial=0.0) < _SILENT_ENERGY:
+            return
+        singing = voice > voice.max() * 1e-3
         self._step_back(singing, duck_db)
         backing = float(energies(self._bus, band, hop=hop)[singing].mean())
         if backing > 1e-8:
@@ -131,18 +134,17 @@ class Console:
         """The mix so far, float32 ``[2, frames]``; after `finish` at about -16 LUFS and not yet mastered."""
         return self._bus
 
-    def _treat(self, stem: Samples, strip: Strip) -> bool:
-        """Run the strip's effects; False if there is nothing to hear."""
+    def _treat(self, stem: Samples, strip: Strip) -> None:
+        """Run the strip's effects."""
         equalise(stem, strip.bands)
-        if not _set_loudness(stem, _STRIP_LUFS):
-            return False
+        if strip.compressor or strip.drive_db:
+            _set_loudness(stem, _STRIP_LUFS)
         if strip.compressor:
             compress(stem, strip.compressor)
         if strip.drive_db:
             drive(stem, gain_db=strip.drive_db)
         if strip.width:
             widen(stem, least=strip.width)
-        return True
 
     def _pour(self, stem: Samples, strip: Strip) -> None:
         if strip.pumped and self._pump:
@@ -177,9 +179,12 @@ def _set_loudness(samples: Samples, level_lufs: float) -> bool:
 
 def _narrow_bass(samples: Samples) -> None:
     """Make everything below 120 Hz mono: the side signal loses its lows."""
-    side = ((samples[0] - samples[1]) * np.float32(0.5))[None]
-    rest = side.copy()
-    equalise(side, (Band(kind="high_pass", frequency_hz=MONO_BELOW_HZ),))
-    rest -= side
-    samples[0] -= rest[0]
-    samples[1] += rest[0]
+    left, right = samples
+    # in place, left and right become middle and side, and come back
+    left += right
+    left *= np.float32(0.5)
+    right -= left
+    equalise(samples[1:], (Band(kind="high_pass", frequency_hz=MONO_BELOW_HZ),))
+    left -= right
+    right *= np.float32(2.0)
+    right += left

@@ -1,21 +1,13 @@
 """The road of a newcomer: sign up, describe a song, watch it, hear it, share it."""
 
-import json
 import os
 import signal
 from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Page, expect
-from sqlalchemy import text
 
-from billing import ledger
-from data.ids import new_id
-from data.repositories.jobs import brief_to_json
-from studio.words.account import Account
-from studio.words.brief import Brief
-from studio.words.ids import JobId
-from ui.testing import Stack
+from ui.testing import Stack, spend
 
 PATIENCE_MS = 60_000
 SONG_MS = 180_000
@@ -163,26 +155,9 @@ def test_a_song_can_be_cancelled_and_the_credits_come_back(person: MakePerson) -
     raise AssertionError(f"the credits did not come back: {ada.credits()}")
 
 
-def spend(stack: Stack, account: Account, amount: int) -> None:
-    """Spend credits the way the books allow: a finished job whose hold was captured."""
-    services = stack.services
-    job_id = JobId(new_id("job"))
-    brief = json.dumps(brief_to_json(Brief(description="an earlier song")))
-    with services.database.transaction() as session:
-        session.execute(
-            text(
-                "INSERT INTO job (id, account_id, kind, state, brief, price_credits, idempotency_key, request_hash)"
-                " VALUES (:id, :account, 'song', 'processed', :brief, :amount, 'spent', '')"
-            ),
-            {"id": job_id, "account": account.id, "brief": brief, "amount": amount},
-        )
-        ledger.hold(session, account.id, job_id, amount, key=f"hold:{job_id}", now=services.now())
-        ledger.settle(session, job_id, captured=amount, key=f"settle:{job_id}", now=services.now())
-
-
 def test_without_credits_the_request_is_kept_and_runs_with_one_click_later(person: MakePerson, stack: Stack) -> None:
     ada = person()
-    spend(stack, ada.account(), 99)
+    spend(stack.services, ada.account(), leave=1)
     ada.create("joyful house track about dancing on the roof")
     expect(ada.page.get_by_text("The request is kept in your library")).to_be_visible(timeout=PATIENCE_MS)
     assert ada.credits() == (1, 0)

@@ -15,7 +15,7 @@ LINE = "Walking home beneath the silver moon tonight\n"
 
 def song(**words) -> Take:
     controls = words.pop("controls", Controls(seed=3, duration_s=15))
-    brief = Brief(prompt="warm folk", takes=1, controls=controls, **words)
+    brief = Brief(**{"prompt": "warm folk", "takes": 1, "controls": controls, **words})
     [take] = BuiltinSong().make(brief, lambda _: None)
     assert isinstance(take.result, Sound)
     return take
@@ -38,10 +38,25 @@ def test_a_song_whose_lines_fit_has_no_note():
     assert {line.text for line in take.result.lines} == {LINE.strip()}
 
 
+def test_a_song_says_so_when_its_words_cannot_be_pronounced():
+    some = song(lyrics="[verse]\n" + LINE + "你好世界 你好世界\n", controls=Controls(seed=3, duration_s=20))
+    assert "Some lines are in a script this voice cannot pronounce" in some.settings["note"]
+    every = song(lyrics="[verse]\n你好世界 你好世界\n")
+    assert "The lyrics are in a script" in every.settings["note"]
+
+
 def test_an_instrumental_song_sings_nothing_and_says_nothing_about_it():
     take = song(lyrics="[verse]\n" + LINE, instrumental=True)
     assert take.result.lines == ()
     assert take.settings["instrumental"] is True
+    assert "note" not in take.settings
+
+
+def test_the_shortest_song_sings_the_lyrics_written_for_it():
+    controls = Controls(seed=4, duration_s=10)
+    lyrics = written(prompt="warm folk", described_lyrics="the sea", mode=BriefMode.DESCRIBED_LYRICS, controls=controls)
+    take = song(lyrics=lyrics.lyrics, controls=controls)
+    assert len(take.result.lines) >= 2
     assert "note" not in take.settings
 
 

@@ -193,9 +193,9 @@ def test_a_hook_is_sung_to_one_tune(genre: str) -> None:
         chorus = sung_lines(score, "chorus")
         alike = [a == b for a, b in zip(intervals(chorus[0]), intervals(chorus[2]), strict=True)]
         assert statistics.mean(alike) >= 0.5
-        assert [note.start_beats % 4 for note in chorus[0]] == pytest.approx(
-            [note.start_beats % 4 for note in chorus[2]], abs=0.1
-        )
+        starts = [[note.start_beats for note in line] for line in (chorus[0], chorus[2])]
+        gaps = [[b - a for a, b in itertools.pairwise(line)] for line in starts]
+        assert gaps[0] == pytest.approx(gaps[1], abs=0.15)
 
 
 def test_the_second_verse_varies_the_tune_of_the_first() -> None:
@@ -204,7 +204,7 @@ def test_the_second_verse_varies_the_tune_of_the_first() -> None:
         "the moon will fall behind the tree|the night will take my hand from me",
     )
     lyrics = "\n".join(f"[verse]\n{verse}\n[chorus]\n{CHORUS}" for verse in verses).replace("|", "\n")
-    varied = 0
+    kept = varied = 0
     for seed in range(6):
         score = compose(
             Style(),
@@ -217,9 +217,10 @@ def test_the_second_verse_varies_the_tune_of_the_first() -> None:
             instrumental=False,
         )
         first, second = sung_lines(score, "verse")[:2], sung_lines(score, "verse")[2:4]
-        assert intervals(first[0])[:3] == intervals(second[0])[:3]
+        kept += sum(a == b for a, b in zip(intervals(first[0]), intervals(second[0]), strict=True))
         varied += intervals(first[1]) != intervals(second[1])
     assert varied >= 4
+    assert kept >= 0.6 * 6 * 7
 
 
 def sung_lines(score: Score, name: str) -> list[tuple[Note, ...]]:
