@@ -12,7 +12,6 @@ from studio.sound.filters import Band, equalise
 from studio.sound.kernel import kernel
 from studio.units import RATE_HZ
 
-
 _BLOCK: Final = 1 << 17
 
 

@@ -6,6 +6,7 @@ from serving.api.services import Services
 from studio.words.account import Account
 from ui import auth
 from ui.widgets.map import ACCOUNT, SIGN_IN
+from ui.widgets.plain import escape
 
 
 def draw_account_menu(services: Services, account: Account | None) -> None:
@@ -15,7 +16,7 @@ def draw_account_menu(services: Services, account: Account | None) -> None:
             st.switch_page(SIGN_IN)
         return
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="person"):
-        if st.button(account.name, icon=":material/account_circle:", type="tertiary", key="to_account"):
+        if st.button(escape(account.name), icon=":material/account_circle:", type="tertiary", key="to_account"):
             st.switch_page(ACCOUNT)
         st.button(
             "Sign out",

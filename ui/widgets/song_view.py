@@ -10,6 +10,7 @@ from serving.api.views import song_urls
 from studio.words.account import Account
 from studio.words.job import JobState
 from studio.words.song import Song
+from ui.widgets.plain import escape
 from ui.widgets.song_actions import act
 from ui.widgets.song_cards import STATUS_TEXT, as_playable, engine_label, menu
 
@@ -36,13 +37,6 @@ def draw_heading(song: Song) -> None:
     st.title(escape(song.title or "Untitled"), anchor=False)
     plays = f" · {song.play_count:,} plays" if song.play_count else ""
     st.markdown(f"**{escape(song.artist)}**{plays}")
-
-
-def escape(text: str) -> str:
-    """Text so that Markdown shows it as it is: every ASCII punctuation mark behind a backslash (CommonMark 2.4)."""
-    return "".join(
-        f"\\{char}" if char.isascii() and not char.isalnum() and not char.isspace() else char for char in text
-    )
 
 
 def draw_actions(song: Song, *, viewer: Account | None) -> None:
