@@ -169,7 +169,7 @@ class Bench:
         self, *, concurrency: int, work_s: float = 0.0, lease_s: float = 30.0
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A worker process, ready."""
-        command = [sys.executable, "-m", "bench.jobs", "--worker", f"{concurrency},{work_s},{lease_s}"]
+        command = [sys.executable, __file__, "--worker", f"{concurrency},{work_s},{lease_s}"]
         process = subprocess.Popen(command, env={**os.environ, _URL: self.url})
         try:
             self.wait(lambda: self.number("SELECT count(*) FROM procrastinate_workers") > 0)

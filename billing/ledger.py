@@ -41,7 +41,8 @@ class KeyReused(MelodeonError):
     code = "key_reused"
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"The idempotency key “{key}” was already used for another request. Please use a new one.")
+        # without the key itself: the rooms above put words of their own before a person's
+        super().__init__("This idempotency key was already used for another request. Please use a new one.")
         self.key = key
 
 

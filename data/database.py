@@ -10,7 +10,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
@@ -75,6 +76,7 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=pool_timeout_s,
             pool_pre_ping=True,
+            hide_parameters=True,
             isolation_level="READ COMMITTED",
             connect_args={
                 "application_name": application_name,
@@ -82,6 +84,7 @@ class Database:
                 "options": f"{options} -c idle_in_transaction_session_timeout=60000",
             },
         )
+        event.listen(self._engine, "handle_error", _without_values)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
     def __repr__(self) -> str:
@@ -150,6 +153,16 @@ def _config() -> Config:
 
 def _parsed(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _without_values(context: ExceptionContext) -> None:
+    """Keep what people wrote out of error texts: the server's details quote whole rows ("Failing row contains …")."""
+    error = context.original_exception
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        error.args = (error.diag.message_primary,)
+        if context.sqlalchemy_exception is not None:
+            name = f"{type(error).__module__}.{type(error).__name__}"
+            context.sqlalchemy_exception.args = (f"({name}) {error.diag.message_primary}",)
 
 
 @contextmanager

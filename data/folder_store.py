@@ -15,7 +15,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -51,6 +51,13 @@ def _outages() -> Iterator[None]:
         raise StoreUnavailable(f"its folder cannot be used ({error.strerror}).") from error
 
 
+def _clear_away(*paths: Path) -> None:
+    """Remove what was written aside. On a store that fails this fails too, and must not hide the first error."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
+
+
 class FolderStore:
     """Objects as files under ``folder``. Several processes may share it; a crash leaves no half object.
 
@@ -81,8 +88,7 @@ class FolderStore:
             with _outages(), self._lock():
                 self._move_in(aside, note, path)
         finally:
-            aside.unlink(missing_ok=True)
-            note.unlink(missing_ok=True)
+            _clear_away(aside, note)
         return asset
 
     def get(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -141,7 +147,7 @@ class FolderStore:
         try:
             self._write_aside(probe, b"ping")
         finally:
-            probe.unlink(missing_ok=True)
+            _clear_away(probe)
 
     def _path(self, key: str) -> Path:
         check_key(key)

@@ -16,6 +16,7 @@ from data.repositories.job_songs import LostTake, MadeTake
 from data.repositories.jobs import Claimed, Standing
 from serving import job_ends, queue
 from studio.errors import MelodeonError
+from studio.words.asset import AssetRole
 from studio.words.ids import AccountId, JobId
 from studio.words.job import JobState, Stage
 
@@ -122,7 +123,7 @@ def write_words(session: Session, job_id: JobId, attempt: int, *, title: str, pr
 def finish(session: Session, job_id: JobId, attempt: int, outcomes: Sequence[Outcome], *, now: datetime) -> JobState:
     """End a Job with what its takes became: made ones are paid, the rest of the hold is released.
 
-    The Job is processed if any take was made. If cancelling was asked for before this, cancelling wins.
+    The Job is processed if any of these takes was made. If cancelling was asked for before this, cancelling wins.
 
     Raises:
         Fenced: the attempt is over.
@@ -135,9 +136,10 @@ def finish(session: Session, job_id: JobId, attempt: int, outcomes: Sequence[Out
     lost = [outcome for outcome in outcomes if isinstance(outcome, LostTake)]
     kept = job_songs.write_made(session, job_id, made)
     state = JobState.PROCESSED if made else JobState.FAILED
-    reason = lost[0].sentence if lost else next((take.note for take in made if take.note), "")
-    code = "" if not lost else "partly_made" if made else "not_made"
-    job_ends.end(session, standing, state=state, captured=kept, reason=reason, code=code, now=now)
+    reason = lost[0].sentence if lost else ""
+    code = "not_made" if not made else "partly_made" if lost else ""
+    tidy = not lost and kept == len(made) and all(AssetRole.COVER in take.assets for take in made)
+    job_ends.end(session, standing, state=state, captured=kept, reason=reason, code=code, now=now, tidy=tidy)
     for take in lost:
         job_songs.write_lost(session, job_id, take)
     return state
@@ -193,19 +195,9 @@ def expire(session: Session, account_id: AccountId, job_id: JobId, *, rule: Retr
     if standing.cancel_requested:
         job_ends.end_cancelled(session, standing, now=now)
         return
-    sentence = "The work was interrupted; it goes on from the last finished step."
-    over = "The work was interrupted several times and was given up. Your credits were given back."
-    last = standing.failures + 1 >= rule.max_attempts
     at_once = RetryRule(max_attempts=rule.max_attempts, base_s=0.0)
-    _fail(
-        session,
-        standing,
-        code="interrupted",
-        sentence=over if last else sentence,
-        retryable=True,
-        rule=at_once,
-        now=now,
-    )
+    sentence = "The work was interrupted."
+    _fail(session, standing, code="interrupted", sentence=sentence, retryable=True, rule=at_once, now=now)
 
 
 def _claim(session: Session, account_id: AccountId, *, lease_s: float) -> Claimed | None:
@@ -241,6 +233,9 @@ def _fail(
         job_ends.end_cancelled(session, standing, now=now)
         return None
     if not retryable or failures >= rule.max_attempts:
+        if retryable and failures > 1:
+            back = " Your credits were given back." if standing.price_credits else ""
+            sentence = f"{sentence} It was tried {failures} times and then given up.{back}"
         job_ends.end(
             session,
             standing,

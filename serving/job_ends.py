@@ -19,6 +19,7 @@ def end(
     code: str,
     now: datetime,
     failures: int | None = None,
+    tidy: bool = False,
 ) -> None:
     """End a Job whose lane and row are locked.
 
@@ -31,6 +32,7 @@ def end(
         code: the reason for programs.
         now: the application's time, for the books.
         failures: attempts spent, when this end spends one.
+        tidy: everything that this attempt stored belongs to a Song now.
     """
     job_rows.end(
         session,
@@ -39,6 +41,7 @@ def end(
         failures=standing.failures if failures is None else failures,
         reason=reason,
         code=code,
+        tidy=tidy,
     )
     if standing.price_credits:
         key = f"settle:{standing.job_id}:{standing.round}"

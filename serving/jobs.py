@@ -5,7 +5,6 @@ Every function works in the caller's transaction and none commits. Locks are tak
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,10 +17,10 @@ from data.ids import new_id
 from data.repositories import job_songs, lanes
 from data.repositories import jobs as job_rows
 from data.repositories.texts import check_keepable
-from serving import catalogue, job_ends, queue
+from serving import catalogue, job_ends, outlook, queue
 from studio.errors import MelodeonError
 from studio.words.account import Account
-from studio.words.brief import Brief
+from studio.words.brief import Brief, BriefKind
 from studio.words.ids import AccountId, JobId
 from studio.words.job import Job, JobState
 
@@ -53,7 +52,7 @@ class BadRequestKey(MelodeonError):
 
 
 class CannotRunAgain(MelodeonError):
-    """Only what failed, was cancelled or lacked credits can be run again."""
+    """Only songs that failed, were cancelled or lacked credits can be made again."""
 
     code = "cannot_run_again"
 
@@ -133,18 +132,21 @@ def run_again(
     now: datetime,
     queued_max: int = QUEUED_SONGS_MAX,
 ) -> Job:
-    """Ask once more for what failed, was cancelled or lacked credits, with a new hold for the songs still there.
+    """Ask once more for the songs that failed, were cancelled or lacked credits, with a new hold for these alone.
+
+    Songs that are processed already stay as they are, whatever becomes of the others: the state of the Job tells of
+    this round.
 
     Raises:
         NotFound: there is no such Job of this account.
-        CannotRunAgain: the Job is under way or processed, or its songs are deleted.
+        CannotRunAgain: the Job is under way, or every song is processed or deleted.
         TooManyQueued: too many songs are waiting already.
     """
     lanes.open_and_lock(session, account.id, start_cost=plans.plan(account.plan).start_cost)
     standing = _locked(session, account, job_id)
     job = get(session, account, job_id)
-    songs = len(job.song_ids)
-    if standing.state not in (JobState.FAILED, JobState.CANCELLED, JobState.NO_CREDITS) or songs == 0:
+    songs = job_songs.number_open(session, job_id)
+    if not standing.state.ended or songs == 0:
         raise CannotRunAgain(standing.state)
     _check_queue(session, account.id, songs, queued_max)
     price = pricing.price_of(replace(job.brief, takes=songs))
@@ -195,38 +197,30 @@ def position_and_eta(session: Session, job: Job) -> tuple[int, float | None]:
     """How many starts go before this Job, and in how many seconds it will probably be done.
 
     An estimate: the account's own earlier Jobs, and for each of them and for this one a turn of every lane that
-    waits ahead. The time is the median of the last processed Jobs of the kind, None before the first; as many Jobs
+    waits ahead. The time follows the last processed Jobs of the kind (`pace`), None before the first; as many Jobs
     run side by side as do now.
     """
     return outlooks(session, job.account_id, (job,))[job.id]
 
 
-def outlooks(session: Session, account_id: AccountId, jobs: Sequence[Job]) -> dict[JobId, tuple[int, float | None]]:
+def outlooks(session: Session, account_id: AccountId, jobs: Sequence[Job]) -> dict[JobId, outlook.Outlook]:
     """`position_and_eta` of several Jobs of one account, by a handful of statements however many they are."""
-    found: dict[JobId, tuple[int, float | None]] = {job.id: (0, None) for job in jobs}
-    active = [job for job in jobs if not job.state.ended]
-    if not active:
+    found: dict[JobId, outlook.Outlook] = {job.id: (0, None) for job in jobs}
+    if all(job.state.ended for job in jobs):
         return found
-    places = job_rows.places(session, account_id, [job.id for job in active])
-    traffic = _traffic(session, account_id)
-    medians_s = {kind: job_rows.median_seconds(session, kind) for kind in {job.brief.kind for job in active}}
-    for job in active:
-        found[job.id] = _estimate(job, places.get(job.id, 0), traffic, medians_s[job.brief.kind])
-    return found
+    line = active(session, account_id)
+    coming = outlook.outlooks_of(
+        line,
+        {kind: pace(session, kind) for kind in {job.brief.kind for job in line}},
+        ahead=lanes.ahead(session, account_id),
+        side_by_side=max(1, job_rows.number_processing(session)),
+    )
+    return {job_id: coming.get(job_id, nothing) for job_id, nothing in found.items()}
 
 
-def _traffic(session: Session, account_id: AccountId) -> tuple[int, int]:
-    """How many lanes go before the account's, and how many Jobs run side by side."""
-    return lanes.ahead(session, account_id), max(1, job_rows.number_processing(session))
-
-
-def _estimate(job: Job, own: int, traffic: tuple[int, int], median_s: float | None) -> tuple[int, float | None]:
-    if job.state is JobState.PROCESSING:
-        return 0, None if median_s is None else median_s * (1.0 - job.progress)
-    ahead, side_by_side = traffic
-    others = ahead * (own + 1)
-    rounds = own + math.ceil(others / side_by_side)
-    return own + others, None if median_s is None else median_s * (rounds + 1)
+def pace(session: Session, kind: BriefKind) -> outlook.Pace | None:
+    """How long Jobs of this kind take here, by the last ones; None before the first."""
+    return outlook.pace_of(job_rows.last_times(session, kind))
 
 
 def _fitted(brief: Brief, draw_seed: Callable[[], int]) -> Brief:
@@ -258,7 +252,7 @@ def _fingerprint(brief: Brief) -> str:
 
 
 def _check_queue(session: Session, account_id: AccountId, takes: int, queued_max: int) -> None:
-    if job_rows.queued_takes(session, account_id, most=queued_max) + takes > queued_max:
+    if job_rows.queued_songs(session, account_id, most=queued_max) + takes > queued_max:
         raise TooManyQueued(queued_max)
 
 

@@ -1,13 +1,14 @@
 """One attempt at one Job: the stages in their order, kept alive, told about, and brought to exactly one end.
 
-text → music ∥ cover → tags. Each stage is one call of the gateway and its answer is saved with the Job, so that the
-next attempt begins at the first missing one. Words and music must succeed; cover and tags may fail without harm.
+text → music ∥ cover ∥ tags. Each stage is one call of the gateway (takes that are made again are called for one by
+one) and its answer is saved with the Job, so that the next attempt begins at the first missing one. Words and music
+must succeed; cover and tags may fail without harm.
 """
 
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -20,7 +21,7 @@ from data.repositories.jobs import Claimed
 from serving import attempts, song_stages
 from serving.attempts import Fenced, RetryRule
 from serving.client import Busy, DeadlineExceeded, GatewayClient, ModelRejected, ReplicaLost, Unavailable
-from serving.contract import CallContext, Event, MakeRequest, ProgressEvent, TakeFailure
+from serving.contract import CallContext, Event, MakeRequest, ProgressEvent, TakeFailure, TakeResult
 from serving.progress import ProgressBoard
 from serving.song_stages import Answers, Takes
 from studio.errors import MelodeonError
@@ -35,13 +36,25 @@ TELL_EVERY_S: Final = 0.25
 _REPEAT_PAUSE_S: Final = 0.5
 _BREATHER_S: Final = 1.0
 _EXTRA_TRIES: Final = 4
-_EXTRA_PAUSE_MAX_S: Final = 5.0
-_OURS: Final = "Something went wrong on our side. Nothing was charged; please try again."
+_OURS: Final = "Something went wrong on our side."
+_LOST: Final = "The engine stopped in the middle of the work."
 
 _log = structlog.get_logger(__name__)
 
 Wake = Callable[[Claimed, float], None]
 """Told that the account's lane should be looked at again after so many seconds."""
+
+
+class UnreadableBrief(MelodeonError):
+    """What was asked for cannot be read any more: a version with other words wrote it."""
+
+    code = "unreadable_brief"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This request was written by another version of Melodeon and cannot be read any more. "
+            "Your credits were given back; please ask for the song once more."
+        )
 
 
 class _Work:
@@ -123,7 +136,7 @@ class Orchestrator:
         except Exception as error:  # noqa: BLE001 - whatever happens, the Job must come to an end
             await self._fail(work, error, retryable=_may_be_tried_again(error))
         else:
-            outcomes = song_stages.outcomes(brief, answers)
+            outcomes = song_stages.outcomes(brief, work.claimed.open_takes, answers)
             state = await self._write(attempts.finish, work, outcomes, now=_now())
             _log.info("job ended", state=str(state), seconds=round(time.monotonic() - started, 2))
 
@@ -146,7 +159,7 @@ class Orchestrator:
         raise asyncio.CancelledError
 
     async def _fail(self, work: _Work, error: BaseException, *, retryable: bool) -> None:
-        code, sentence = (error.code, error.sentence) if isinstance(error, MelodeonError) else ("internal", _OURS)
+        code, sentence = _told(error)
         _log.warning("attempt failed", code=code, retryable=retryable, error=type(error).__name__, at=_place(error))
         pause_s = await self._write(
             attempts.fail,
@@ -173,67 +186,75 @@ class Orchestrator:
 
     async def _stages(self, work: _Work) -> tuple[Brief, Answers]:
         brief = await self._text(work)
-        cover_task = asyncio.create_task(self._extra(work, Stage.COVER, song_stages.cover_brief(brief)))
+        calls = song_stages.calls(brief, work.claimed.open_takes)
+        painting = self._extra(work, Stage.COVER, [song_stages.cover_brief(call) for call in calls])
+        tagging = self._extra(work, Stage.TAGS, [song_stages.tags_brief(brief)])
+        beside = [asyncio.create_task(painting), asyncio.create_task(tagging)]
         try:
-            music = await self._stage(work, Stage.MUSIC, brief)
-            covers = await cover_task
+            music = await self._stage(work, Stage.MUSIC, calls)
+            covers, tags = await asyncio.gather(*beside)
         finally:
-            cover_task.cancel()
-            await asyncio.wait([cover_task])
-        tags = await self._extra(work, Stage.TAGS, song_stages.tags_brief(brief))
-        no_cover = any(isinstance(cover, TakeFailure) for cover in covers) or not covers
-        note = "The song has no cover: the painter could not make one." if no_cover else ""
-        return brief, Answers(music=music, covers=covers, tags=song_stages.tags_of(tags), note=note)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        return brief, Answers(music=music, covers=covers, tags=song_stages.tags_of(tags))
 
     async def _text(self, work: _Work) -> Brief:
         brief = work.claimed.brief
+        if brief is None:
+            raise UnreadableBrief
         if not song_stages.needs_text(brief):
             work.board.note(Stage.TEXT, 1.0)
             return brief
-        takes = await self._stage(work, Stage.TEXT, song_stages.text_brief(brief))
+        takes = await self._stage(work, Stage.TEXT, [song_stages.text_brief(brief)])
         brief = song_stages.with_text(brief, takes)
         await self._write(attempts.write_words, work, title=brief.title, prompt=brief.prompt, lyrics=brief.lyrics)
         return brief
 
-    async def _stage(self, work: _Work, stage: Stage, brief: Brief) -> Takes:
+    async def _stage(self, work: _Work, stage: Stage, calls: Sequence[Brief]) -> Takes:
         """What this stage made, now or in a former attempt; raises when nothing could be made."""
-        if stage.value in work.claimed.results:
+        kept = work.claimed.results.get(stage.value)
+        saved = None if kept is None else song_stages.read_saved(kept)
+        if saved is not None:
             work.board.note(stage, 1.0)
-            return song_stages.read_saved(work.claimed.results[stage.value])
-        takes = await self._client.make(self._request(work.claimed, brief), _listener(work.board, stage))
+            return saved
+        takes: list[TakeResult | TakeFailure] = []
+        for brief in calls:
+            request = self._request(work.claimed, brief, folder=f"/{len(takes)}" if len(calls) > 1 else "")
+            takes += await self._client.make(request, _listener(work.board, stage))
         failed = [take for take in takes if isinstance(take, TakeFailure)]
-        if len(failed) == len(takes):
+        if failed and len(failed) == len(takes):
             raise ModelRejected(failed[0].code, failed[0].sentence, retryable=True)
         await self._write(attempts.save_stage, work, stage=stage, result=song_stages.saved(takes))
         work.board.note(stage, 1.0)
         return takes
 
-    async def _extra(self, work: _Work, stage: Stage, brief: Brief) -> Takes:
+    async def _extra(self, work: _Work, stage: Stage, calls: Sequence[Brief]) -> Takes:
         """A stage that may fail: nothing is answered then."""
         for last in (*[False] * (_EXTRA_TRIES - 1), True):
             try:
-                return await self._stage(work, stage, brief)
+                return await self._stage(work, stage, calls)
             except (Fenced, DatabaseUnreachable):
                 raise
             except (Busy, Unavailable) as error:
                 if not last:
-                    await asyncio.sleep(min(error.retry_after_s, _EXTRA_PAUSE_MAX_S))
+                    await asyncio.sleep(min(error.retry_after_s, self._settings.retry_base_s))
             except ReplicaLost:
                 # dies with whatever it did at the moment; its successor needs some seconds to come up
                 if not last:
-                    await asyncio.sleep(_EXTRA_PAUSE_MAX_S)
+                    await asyncio.sleep(self._settings.retry_base_s)
             except MelodeonError as error:
                 _log.warning("stage left out", stage=stage.value, code=error.code)
                 break
         work.board.note(stage, 1.0)
         return ()
 
-    def _request(self, claimed: Claimed, brief: Brief) -> MakeRequest:
+    def _request(self, claimed: Claimed, brief: Brief, *, folder: str) -> MakeRequest:
         call = CallContext(
             job_id=claimed.job_id,
             attempt=claimed.attempt,
             deadline_s=self._settings.job_deadline_s,
-            key_prefix=f"songs/{claimed.account_id}/{claimed.job_id}/{claimed.attempt}",
+            key_prefix=f"songs/{claimed.account_id}/{claimed.job_id}/{claimed.attempt}{folder}",
             trace_id=claimed.trace_id,
         )
         return MakeRequest(call=call, brief=brief, artist=claimed.artist)
@@ -322,6 +343,13 @@ def _listener(board: ProgressBoard, stage: Stage) -> Callable[[Event], None]:
             board.note(stage, min(event.fraction, 0.99), event.message)
 
     return listen
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    """The code of an error and a sentence for the person; what a connection broke of is not for people."""
+    if isinstance(error, ReplicaLost):
+        return error.code, _LOST
+    return (error.code, error.sentence) if isinstance(error, MelodeonError) else ("internal", _OURS)
 
 
 def _may_be_tried_again(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from data.repositories.job_songs import LostTake, MadeTake
 from serving import catalogue
@@ -16,16 +16,16 @@ Takes = Sequence[TakeResult | TakeFailure]
 
 _TAKES: TypeAdapter[list[TakeResult | TakeFailure]] = TypeAdapter(list[TakeResult | TakeFailure])
 _ALWAYS: Final = ("seed",)
+_NO_COVER: Final = "The song has no cover: the painter could not make one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What the stages made. ``covers`` may be empty and ``tags`` too; ``note`` then says so to the person."""
+    """What the stages made, music and covers in the order of the takes. ``covers`` may be empty and ``tags`` too."""
 
     music: Takes
     covers: Takes
     tags: tuple[str, ...]
-    note: str
 
 
 def saved(takes: Takes) -> dict[str, Any]:
@@ -33,9 +33,22 @@ def saved(takes: Takes) -> dict[str, Any]:
     return {"takes": _TAKES.dump_python(list(takes), mode="json")}
 
 
-def read_saved(result: Mapping[str, Any]) -> Takes:
-    """What `saved` kept."""
-    return _TAKES.validate_python(result["takes"])
+def read_saved(result: Mapping[str, Any]) -> Takes | None:
+    """What `saved` kept; None when another version kept it in words of its own, so that it must be made anew."""
+    try:
+        return _TAKES.validate_python(result["takes"])
+    except (ValidationError, KeyError):
+        return None
+
+
+def calls(brief: Brief, open_takes: Sequence[int]) -> tuple[Brief, ...]:
+    """The calls that make these takes of the brief, in their order: one for all, or one each when some are made.
+
+    A take made alone gets the seed and the guidance that it has among the others.
+    """
+    if tuple(open_takes) == tuple(range(brief.takes)):
+        return (brief,)
+    return tuple(_alone(brief, index) for index in open_takes)
 
 
 def needs_text(brief: Brief) -> bool:
@@ -80,10 +93,18 @@ def tags_of(takes: Takes) -> tuple[str, ...]:
     return tuple(tag for take in takes if isinstance(take, TakeResult) and take.words for tag in take.words.tags)
 
 
-def outcomes(brief: Brief, answers: Answers) -> list[MadeTake | LostTake]:
-    """What became of each take."""
-    covers = dict(enumerate(answers.covers))
-    return [_outcome(brief, index, take, covers.get(index), answers) for index, take in enumerate(answers.music)]
+def outcomes(brief: Brief, open_takes: Sequence[int], answers: Answers) -> list[MadeTake | LostTake]:
+    """What became of each of these takes."""
+    covers = dict(zip(open_takes, answers.covers, strict=False))
+    made = zip(open_takes, answers.music, strict=True)
+    return [_outcome(brief, index, take, covers.get(index), answers.tags) for index, take in made]
+
+
+def _alone(brief: Brief, index: int) -> Brief:
+    controls = replace(brief.controls, seed=brief.take_seed(index))
+    if catalogue.spec_of(brief.engine).control("guidance_scale"):
+        controls = replace(controls, guidance_scale=brief.take_guidance(index))
+    return replace(brief, takes=1, controls=controls)
 
 
 def _for_engine(brief: Brief, kind: BriefKind, *, takes: int) -> Brief:
@@ -104,7 +125,7 @@ def _outcome(
     index: int,
     take: TakeResult | TakeFailure,
     cover: TakeResult | TakeFailure | None,
-    answers: Answers,
+    tags: tuple[str, ...],
 ) -> MadeTake | LostTake:
     if isinstance(take, TakeFailure):
         return LostTake(index=index, sentence=take.sentence)
@@ -112,7 +133,7 @@ def _outcome(
     if isinstance(cover, TakeResult):
         assets |= cover.assets
         provenance["cover"] = _provenance(cover)
-    notes = (note for note in (take.note, answers.note) if note)
+    notes = (take.note, "" if isinstance(cover, TakeResult) else _NO_COVER)
     return MadeTake(
         index=index,
         assets=assets,
@@ -131,9 +152,9 @@ def _outcome(
         true_peak_dbtp=take.true_peak_dbtp,
         sections=take.sections,
         lines=take.lines,
-        tags=answers.tags,
+        tags=tags,
         provenance=provenance,
-        note=" ".join(notes),
+        note=" ".join(note for note in notes if note),
     )
 
 

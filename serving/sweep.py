@@ -14,10 +14,10 @@ from data.object_store import ObjectStore
 from data.repositories import assets as asset_rows
 from data.repositories import jobs as job_rows
 from data.repositories import lanes, lost_objects
+from data.repositories.lost_objects import Unswept
 from serving import attempts
 from serving.attempts import RetryRule
 from serving.queue import AlarmClock
-from studio.words.ids import AccountId, JobId
 
 _BATCH: Final = 200
 
@@ -104,15 +104,21 @@ def clean_store(database: Database, store: ObjectStore, *, older_than_s: float) 
             deleted += 1
     with database.transaction() as session:
         ended = lost_objects.unswept_jobs(session, older_than_s=older_than_s, most=_BATCH)
-    return deleted + sum(_clean_job(database, store, account_id, job_id) for account_id, job_id in ended)
+    return deleted + sum(_clean_job(database, store, job) for job in ended)
 
 
-def _clean_job(database: Database, store: ObjectStore, account_id: AccountId, job_id: JobId) -> int:
-    keys = list(store.list(f"songs/{account_id}/{job_id}/"))
+def _clean_job(database: Database, store: ObjectStore, job: Unswept) -> int:
+    prefix = f"songs/{job.account_id}/{job.job_id}/"
+    # a later attempt belongs to a new round, whose objects are nobody's until it ends
+    keys = [key for key in store.list(prefix) if _attempt_of(key, prefix) <= job.attempt]
     with database.transaction() as session:
         lost = set(keys) - lost_objects.known_keys(session, keys)
     for key in lost:
         store.delete(key)
     with database.transaction() as session:
-        lost_objects.mark_swept(session, job_id)
+        lost_objects.mark_swept(session, job)
     return len(lost)
+
+
+def _attempt_of(key: str, prefix: str) -> int:
+    return int(key.removeprefix(prefix).partition("/")[0])

@@ -78,6 +78,7 @@ class Stack:
 
     def launch(self) -> None:
         """Start and do not wait."""
+        self._close_services()
         with self._output.open("wb") as output:
             self._up = subprocess.Popen(
                 [_MELODEON, "up"],

@@ -1,7 +1,10 @@
 """Assets: stored objects, what they are to a song, and when nobody needs them any more."""
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects import postgresql
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from sqlalchemy import delete, func, select, text, update
 
 from data.database import Session
 from data.ids import new_id
@@ -9,31 +12,34 @@ from data.tables import AssetRow, SongAssetRow
 from studio.words.asset import Asset, AssetRole
 from studio.words.ids import AssetId, SongId
 
+_LINK = text(
+    "WITH given AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
+    "   AS g (id text, song_id text, role text, key text, sha256 text, media_type text, size_bytes bigint)),"
+    " stored AS (INSERT INTO asset (id, key, sha256, media_type, size_bytes)"
+    "   SELECT DISTINCT ON (key) id, key, sha256, media_type, size_bytes FROM given"
+    "   ON CONFLICT (key) DO UPDATE SET sha256 = excluded.sha256, media_type = excluded.media_type,"
+    "   size_bytes = excluded.size_bytes, released_at = NULL RETURNING id, key),"
+    " linked AS (INSERT INTO song_asset (song_id, role, asset_id)"
+    "   SELECT given.song_id, given.role, stored.id FROM given JOIN stored USING (key)"
+    "   ON CONFLICT (song_id, role) DO UPDATE SET asset_id = excluded.asset_id)"
+    # a statement sees the tables as they were before it: here, who played these roles until now
+    " SELECT song_asset.asset_id FROM song_asset JOIN given USING (song_id, role)"
+    "  WHERE song_asset.asset_id NOT IN (SELECT id FROM stored)"
+)
 
-def insert(session: Session, asset: Asset) -> AssetId:
-    """Note a stored object. Its key again, as after a retry, is the same asset with its present content."""
-    values = {
-        "key": asset.key,
-        "sha256": asset.sha256,
-        "media_type": asset.media_type,
-        "size_bytes": asset.size_bytes,
-    }
-    statement = postgresql.insert(AssetRow).values(id=new_id("asset"), **values)
-    statement = statement.on_conflict_do_update(index_elements=["key"], set_={**values, "released_at": None})
-    return AssetId(session.execute(statement.returning(AssetRow.id)).scalar_one())
 
+def link(session: Session, links: Iterable[tuple[SongId, AssetRole, Asset]]) -> None:
+    """Note stored objects and let each play its role for its song; those that played it before are released.
 
-def link(session: Session, song_id: SongId, role: AssetRole, asset_id: AssetId) -> None:
-    """Let the object play this role for the song; the one that played it before is released."""
-    former = session.execute(
-        select(SongAssetRow.asset_id).where(SongAssetRow.song_id == song_id, SongAssetRow.role == role.value)
-    ).scalar_one_or_none()
-    if former == asset_id:
-        return
-    statement = postgresql.insert(SongAssetRow).values(song_id=song_id, role=role.value, asset_id=asset_id)
-    session.execute(statement.on_conflict_do_update(index_elements=["song_id", "role"], set_={"asset_id": asset_id}))
-    if former is not None:
-        _release_unlinked(session, [AssetId(former)])
+    A key that is known already, as after a retry, is the same asset with its present content.
+    """
+    rows = [
+        {"id": new_id("asset"), "song_id": song_id, "role": role.value, **asdict(asset)}
+        for song_id, role, asset in links
+    ]
+    if rows:
+        former = session.execute(_LINK, {"rows": json.dumps(rows)}).scalars().all()
+        _release_unlinked(session, [AssetId(asset_id) for asset_id in former])
 
 
 def unlink_all(session: Session, song_id: SongId) -> None:
@@ -66,6 +72,8 @@ def forget(session: Session, asset_id: AssetId) -> None:
     session.execute(delete(AssetRow).where(AssetRow.id == asset_id, AssetRow.released_at.is_not(None)))
 
 
-def _release_unlinked(session: Session, ids: list[AssetId]) -> None:
+def _release_unlinked(session: Session, ids: Sequence[AssetId]) -> None:
+    if not ids:
+        return
     linked = select(SongAssetRow.asset_id).where(SongAssetRow.asset_id == AssetRow.id)
     session.execute(update(AssetRow).where(AssetRow.id.in_(ids), ~linked.exists()).values(released_at=func.now()))

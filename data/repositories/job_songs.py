@@ -9,9 +9,10 @@ from sqlalchemy import text
 
 from data.database import Session
 from data.ids import new_id
+from data.repositories import assets
 from studio.words.asset import Asset, AssetRole
 from studio.words.brief import Brief
-from studio.words.ids import AccountId, JobId
+from studio.words.ids import AccountId, JobId, SongId
 from studio.words.job import JobState
 from studio.words.take import Section, TimedLine
 
@@ -108,44 +109,41 @@ def set_status(session: Session, job_id: JobId, state: JobState, *, reason: str 
     """Every Song of the Job that is not processed has this status now."""
     statement = text(
         "UPDATE song SET status = :status, reason = :reason, updated_at = now()"
-        " WHERE job_id = :job_id AND status <> 'processed'"
+        " WHERE job_id = :job_id AND status <> 'processed' AND deleted_at IS NULL"
     )
     session.execute(statement, {"job_id": job_id, "status": state.value, "reason": reason})
 
 
-def write_words(session: Session, job_id: JobId, *, title: str, prompt: str, lyrics: str) -> None:
-    """The text stage is done: people may read title and lyrics while the music is made."""
+def number_open(session: Session, job_id: JobId) -> int:
+    """How many Songs of the Job are still there and not processed."""
     statement = text(
-        "UPDATE song SET title = :title, prompt = :prompt, lyrics = :lyrics, updated_at = now()"
-        " WHERE job_id = :job_id AND status = 'processing' AND deleted_at IS NULL"
+        "SELECT count(*) FROM song WHERE job_id = :job_id AND status <> 'processed' AND deleted_at IS NULL"
+    )
+    return int(session.execute(statement, {"job_id": job_id}).scalar_one())
+
+
+def write_words(session: Session, job_id: JobId, *, title: str, prompt: str, lyrics: str) -> None:
+    """The text stage is done: people may read title and lyrics while the music is made. A title of theirs stays."""
+    statement = text(
+        "UPDATE song SET title = CASE WHEN title = '' THEN :title ELSE title END,"
+        " prompt = :prompt, lyrics = :lyrics, updated_at = now()"
+        " WHERE job_id = :job_id AND status <> 'processed' AND deleted_at IS NULL"
     )
     session.execute(statement, {"job_id": job_id, "title": title, "prompt": prompt, "lyrics": lyrics})
 
 
 _MADE = text(
-    "UPDATE song SET status = 'processed', reason = :note, title = :title, prompt = :prompt, lyrics = :lyrics,"
+    "UPDATE song SET status = 'processed', reason = '', note = :note,"
+    " title = CASE WHEN title = '' THEN :title ELSE title END, prompt = :prompt, lyrics = :lyrics,"
     " engine = :engine, engine_version = :engine_version, seed = :seed, steps = :steps,"
     " guidance_scale = :guidance_scale, duration_s = :duration_s, tempo_bpm = :tempo_bpm, key = :key,"
     " loudness_lufs = :loudness_lufs, true_peak_dbtp = :true_peak_dbtp, sections = CAST(:sections AS jsonb),"
     " lines = CAST(:lines AS jsonb), provenance = CAST(:provenance AS jsonb), updated_at = now()"
-    " WHERE job_id = :job_id AND take_index = :index AND deleted_at IS NULL RETURNING id"
+    " WHERE job_id = :job_id AND status <> 'processed' AND deleted_at IS NULL AND take_index = :index RETURNING id"
 )
 _COLUMNS = (
     *("index", "title", "prompt", "lyrics", "engine", "engine_version", "seed", "steps", "guidance_scale"),
     *("duration_s", "tempo_bpm", "key", "loudness_lufs", "true_peak_dbtp", "note"),
-)
-
-
-_ASSETS = text(
-    "WITH given AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
-    "   AS g (id text, song_id text, role text, key text, sha256 text, media_type text, size_bytes bigint)),"
-    " stored AS (INSERT INTO asset (id, key, sha256, media_type, size_bytes)"
-    "   SELECT DISTINCT ON (key) id, key, sha256, media_type, size_bytes FROM given"
-    "   ON CONFLICT (key) DO UPDATE SET sha256 = excluded.sha256, media_type = excluded.media_type,"
-    "   size_bytes = excluded.size_bytes, released_at = NULL RETURNING id, key)"
-    " INSERT INTO song_asset (song_id, role, asset_id)"
-    " SELECT given.song_id, given.role, stored.id FROM given JOIN stored USING (key)"
-    " ON CONFLICT (song_id, role) DO UPDATE SET asset_id = excluded.asset_id"
 )
 _TAGS = text(
     "WITH given AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g (song_id text, tag text, place int)),"
@@ -158,39 +156,35 @@ _TAGS = text(
 def write_made(session: Session, job_id: JobId, takes: Sequence[MadeTake]) -> int:
     """The Songs of these takes are processed: measurements, provenance, assets and tags are kept.
 
-    Nothing is kept of a take whose Song was deleted meanwhile. Answers how many were kept.
+    Nothing is kept of a take whose Song was processed or deleted before. Answers how many were kept.
     """
     kept = [(song_id, take) for take in takes if (song_id := _write_take(session, job_id, take)) is not None]
-    assets = [
-        {"id": new_id("asset"), "song_id": song_id, "role": role.value, **asdict(asset)}
-        for song_id, take in kept
-        for role, asset in take.assets.items()
-    ]
+    links = [(song_id, role, asset) for song_id, take in kept for role, asset in take.assets.items()]
+    # one statement for all rows: finishing is the hottest write of the queue
+    assets.link(session, links)
     tags = [
         {"song_id": song_id, "tag": tag, "place": place}
         for song_id, take in kept
         for place, tag in enumerate(dict.fromkeys(take.tags))
     ]
-    # one statement for all rows: finishing is the hottest write of the queue
-    for statement, rows in ((_ASSETS, assets), (_TAGS, tags)):
-        if rows:
-            session.execute(statement, {"rows": json.dumps(rows)})
+    if tags:
+        session.execute(_TAGS, {"rows": json.dumps(tags)})
     return len(kept)
 
 
-def _write_take(session: Session, job_id: JobId, take: MadeTake) -> str | None:
+def _write_take(session: Session, job_id: JobId, take: MadeTake) -> SongId | None:
     values = {name: getattr(take, name) for name in _COLUMNS}
     values["sections"] = json.dumps([asdict(section) for section in take.sections])
     values["lines"] = json.dumps([asdict(line) for line in take.lines])
     values["provenance"] = json.dumps(dict(take.provenance))
-    song_id: str | None = session.execute(_MADE, {**values, "job_id": job_id}).scalar_one_or_none()
-    return song_id
+    song_id = session.execute(_MADE, {**values, "job_id": job_id}).scalar_one_or_none()
+    return None if song_id is None else SongId(song_id)
 
 
 def write_lost(session: Session, job_id: JobId, take: LostTake) -> None:
     """The Song of this take failed."""
     statement = text(
         "UPDATE song SET status = 'failed', reason = :sentence, updated_at = now()"
-        " WHERE job_id = :job_id AND take_index = :index"
+        " WHERE job_id = :job_id AND status <> 'processed' AND deleted_at IS NULL AND take_index = :index"
     )
     session.execute(statement, {"job_id": job_id, "index": take.index, "sentence": take.sentence})

@@ -5,14 +5,14 @@ for a worker names the attempt and touches nothing when another attempt has take
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, text
 
 from data.database import Session
-from studio.words.brief import Brief, BriefKind, BriefMode, Controls
+from studio.words.brief import Brief, BriefKind, BriefMode, Controls, UnfitBrief
 from studio.words.ids import AccountId, JobId, SongId
 from studio.words.job import Job, JobState, Stage
 
@@ -22,7 +22,7 @@ CHANGED: Final = "melodeon_job"
 CANCEL: Final = "melodeon_cancel"
 """NOTIFY channel that tells the worker at work on a Job to stop; the payload is the Job's id."""
 
-_DURATIONS: Final = 50
+_LAST: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,9 @@ class Claimed:
 
     Attributes:
         artist: name of the account, for covers and files.
+        brief: what was asked for; None when it cannot be read any more.
         attempt: the number that every write must carry.
+        open_takes: indices of the takes to be made, ascending; those that were made in an earlier round are left out.
         results: what finished stages of former attempts saved, by stage.
         number_of_failures: attempts spent before this one.
     """
@@ -39,8 +41,9 @@ class Claimed:
     job_id: JobId
     account_id: AccountId
     artist: str
-    brief: Brief
+    brief: Brief | None
     attempt: int
+    open_takes: tuple[int, ...]
     results: Mapping[str, Any]
     number_of_failures: int
     trace_id: str
@@ -65,10 +68,13 @@ def brief_to_json(brief: Brief) -> dict[str, Any]:
     return asdict(brief)
 
 
-def brief_from_json(values: Mapping[str, Any]) -> Brief:
-    """The Brief that `brief_to_json` wrote."""
-    words = {**values, "kind": BriefKind(values["kind"]), "mode": BriefMode(values["mode"])}
-    return Brief(**{**words, "controls": Controls(**values["controls"])})
+def brief_from_json(values: Mapping[str, Any]) -> Brief | None:
+    """The Brief that `brief_to_json` wrote; None when a version with other words wrote it."""
+    try:
+        words = {**values, "kind": BriefKind(values["kind"]), "mode": BriefMode(values["mode"])}
+        return Brief(**{**words, "controls": Controls(**values["controls"])})
+    except (TypeError, ValueError, KeyError, AttributeError, UnfitBrief):
+        return None
 
 
 _SELECT = """
@@ -89,7 +95,8 @@ def _job(row: RowMapping) -> Job:
     return Job(
         id=JobId(row["id"]),
         account_id=AccountId(row["account_id"]),
-        brief=brief_from_json(row["brief"]),
+        # one that cannot be read must not hide the account's other Jobs
+        brief=brief_from_json(row["brief"]) or Brief(),
         state=state,
         attempt=row["attempt"],
         stage=Stage(row["stage"]) if row["stage"] else None,
@@ -191,14 +198,18 @@ _CLAIM = text(
     "             AND ready_at <= statement_timestamp() ORDER BY number LIMIT 1)"
     "   AND NOT EXISTS (SELECT 1 FROM job WHERE account_id = :account_id AND state = 'processing')"
     " RETURNING id AS job_id, account_id, (SELECT name FROM account WHERE id = :account_id) AS artist, brief,"
-    "           attempt, results, failures AS number_of_failures, trace_id"
+    "           attempt, results, failures AS number_of_failures, trace_id,"
+    "           ARRAY(SELECT take_index FROM song WHERE job_id = job.id AND status <> 'processed'"
+    "                 AND deleted_at IS NULL ORDER BY take_index) AS open_takes"
 )
 
 
 def claim(session: Session, account_id: AccountId, *, lease_s: float) -> Claimed | None:
     """Take the account's oldest ready Job, unless one of its Jobs is in process. The lane must be locked before."""
     row = session.execute(_CLAIM, {"account_id": account_id, "lease_s": lease_s}).mappings().one_or_none()
-    return Claimed(**{**row, "brief": brief_from_json(row["brief"])}) if row else None
+    if row is None:
+        return None
+    return Claimed(**{**row, "brief": brief_from_json(row["brief"]), "open_takes": tuple(row["open_takes"])})
 
 
 _EXTEND = text(
@@ -264,7 +275,7 @@ def save_result(session: Session, job_id: JobId, attempt: int, *, stage: Stage, 
 _END = text(
     "UPDATE job SET state = :state, lease_until = NULL, finished_at = statement_timestamp(), failures = :failures,"
     " reason = :reason, reason_code = :code,"
-    " objects_swept = (attempt = 0 OR (attempt = 1 AND :at_once)) WHERE id = :job_id"
+    " objects_swept = (attempt = 0 OR (attempt = 1 AND :tidy)) WHERE id = :job_id"
 )
 _REQUEUE = text(
     "UPDATE job SET state = 'queued', lease_until = NULL, failures = :failures, reason = :reason, reason_code = :code,"
@@ -278,10 +289,14 @@ _RENEW = text(
 )
 
 
-def end(session: Session, job_id: JobId, *, state: JobState, failures: int, reason: str, code: str) -> None:
-    """The (locked) Job reaches its end. Where an attempt was lost, the clean-up looks for what it left behind."""
+def end(session: Session, job_id: JobId, *, state: JobState, failures: int, reason: str, code: str, tidy: bool) -> None:
+    """The (locked) Job reaches its end.
+
+    Unless this was its first attempt and a ``tidy`` one, all of whose objects are somebody's, the clean-up looks for
+    what was left behind.
+    """
     values = {"job_id": job_id, "state": state.value, "failures": failures, "reason": reason, "code": code}
-    session.execute(_END, {**values, "at_once": state is JobState.PROCESSED})
+    session.execute(_END, {**values, "tidy": tidy})
 
 
 def requeue(session: Session, job_id: JobId, *, failures: int, pause_s: float, reason: str, code: str) -> None:
@@ -312,11 +327,11 @@ def notify(session: Session, account_id: AccountId, job_id: JobId) -> None:
     session.execute(text("SELECT pg_notify(:channel, :payload)"), payload)
 
 
-def queued_takes(session: Session, account_id: AccountId, *, most: int) -> int:
+def queued_songs(session: Session, account_id: AccountId, *, most: int) -> int:
     """How many songs of the account wait in the queue, counted up to ``most`` Jobs."""
     statement = text(
-        "SELECT coalesce(sum((brief->>'takes')::int), 0) FROM"
-        " (SELECT brief FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
+        "SELECT count(*) FROM (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
+        " JOIN song ON song.job_id = q.id AND song.status = 'queued'"
     )
     return int(session.execute(statement, {"account_id": account_id, "most": most}).scalar_one())
 
@@ -330,30 +345,25 @@ def has_ready(session: Session, account_id: AccountId) -> bool:
     return bool(session.execute(statement, {"account_id": account_id}).scalar_one())
 
 
-def places(session: Session, account_id: AccountId, job_ids: Sequence[JobId]) -> dict[JobId, int]:
-    """How many Jobs of the account go before each of these queued ones: in process or queued earlier."""
-    statement = text(
-        "SELECT id, place FROM (SELECT id, state, count(*) OVER (ORDER BY state = 'queued', number) - 1 AS place"
-        " FROM job WHERE account_id = :account_id AND state IN ('queued', 'processing')) q WHERE id = ANY(:ids)"
-    )
-    rows = session.execute(statement, {"account_id": account_id, "ids": list(job_ids)})
-    return {JobId(job): int(place) for job, place in rows}
-
-
 def number_processing(session: Session) -> int:
     """How many Jobs are in process everywhere."""
     return int(session.execute(text("SELECT count(*) FROM job WHERE state = 'processing'")).scalar_one())
 
 
-def median_seconds(session: Session, kind: BriefKind) -> float | None:
-    """Median seconds from claim to end of the last processed Jobs of this kind, None before the first."""
+def last_times(session: Session, kind: BriefKind) -> tuple[tuple[float, float], ...]:
+    """How long the last processed Jobs of this kind took at their first attempt, and the length of their songs.
+
+    Returns:
+        pairs of seconds from claim to end and seconds of song, newest first.
+    """
     statement = text(
-        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - started_at)) FROM"
-        " (SELECT started_at, finished_at FROM job WHERE kind = :kind AND state = 'processed'"
+        "SELECT extract(epoch FROM finished_at - started_at), length_s FROM"
+        " (SELECT id, started_at, finished_at FROM job WHERE kind = :kind AND state = 'processed' AND attempt = 1"
         "  ORDER BY finished_at DESC LIMIT :most) last"
+        " JOIN LATERAL (SELECT max(duration_s) AS length_s FROM song WHERE job_id = last.id) made ON length_s > 0"
     )
-    seconds = session.execute(statement, {"kind": kind.value, "most": _DURATIONS}).scalar_one_or_none()
-    return float(seconds) if seconds is not None else None
+    rows = session.execute(statement, {"kind": kind.value, "most": _LAST})
+    return tuple((float(took_s), float(length_s)) for took_s, length_s in rows)
 
 
 def expired(session: Session, *, most: int) -> tuple[tuple[AccountId, JobId], ...]:

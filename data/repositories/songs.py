@@ -28,7 +28,7 @@ Before = tuple[datetime, SongId]
 """After which song a page goes on: its moment (created or published) and its id."""
 
 _JOB_TEXTS: Final = {"title": "", "prompt": "", "description": "", "lyrics": "", "described_lyrics": ""}
-_WIPED: Final = {**_JOB_TEXTS, "reason": "", "sections": [], "lines": [], "provenance": {}}
+_WIPED: Final = {**_JOB_TEXTS, "reason": "", "note": "", "sections": [], "lines": [], "provenance": {}}
 
 
 class BadTitle(MelodeonError):
@@ -47,6 +47,15 @@ class NotFinished(MelodeonError):
 
     def __init__(self) -> None:
         super().__init__("This song is not finished, so it cannot be published yet.")
+
+
+class WrongState(MelodeonError):
+    """A song that is still being made cannot be deleted."""
+
+    code = "wrong_state"
+
+    def __init__(self) -> None:
+        super().__init__("This song is still being made. Cancel it first; then you can delete it.")
 
 
 def by_id(session: Session, song_id: str) -> Song | None:
@@ -115,15 +124,23 @@ def unpublish(session: Session, song_id: SongId) -> None:
 def delete(session: Session, song_id: SongId) -> None:
     """Take the song out of every list, wipe its texts, release its objects. The bare row stays for the books.
 
-    With the last song of a Job that has ended, the texts of the Job go too. Doing it again changes nothing.
+    With the last song of a Job the texts of the Job go too. Doing it again changes nothing.
+
+    Raises:
+        WrongState: it is queued or in process.
     """
     job_id = session.execute(select(SongRow.job_id).where(SongRow.id == song_id)).scalar_one_or_none()
     if job_id is None:
         return
     # The Job first, as when it ends: two transactions that take them crosswise would wait for each other.
     session.execute(select(JobRow.id).where(JobRow.id == job_id).with_for_update())
-    if not _change(session, song_id, deleted_at=func.now(), published_at=None, **_WIPED):
+    status = session.execute(select(SongRow.status).where(SongRow.id == song_id, SongRow.deleted_at.is_(None)))
+    state = status.scalar_one_or_none()
+    if state is None:
         return
+    if not JobState(state).ended:
+        raise WrongState
+    _change(session, song_id, deleted_at=func.now(), published_at=None, **_WIPED)
     session.execute(delete_rows(SongTagRow).where(SongTagRow.song_id == song_id))
     assets.unlink_all(session, song_id)
     _wipe_job(session, JobId(job_id))
@@ -233,6 +250,7 @@ def _song_of(row: Row[Any]) -> Song:
         sections=tuple(Section(**section) for section in row.sections),
         lines=tuple(TimedLine(**line) for line in row.lines),
         reason=row.reason,
+        note=row.note,
         parent_id=SongId(row.parent_id) if row.parent_id else None,
         published_at=row.published_at,
         download_rule=DownloadRule(row.download_rule),

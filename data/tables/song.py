@@ -62,6 +62,7 @@ class SongRow(Base):
     lines: Mapped[list[Any]] = mapped_column(JSONB, server_default="[]")
     provenance: Mapped[Json] = mapped_column(server_default="{}")
     reason: Mapped[Words]
+    note: Mapped[Words]
     parent_id: Mapped[Id | None] = mapped_column(ForeignKey("song.id", ondelete="SET NULL"))
     published_at: Mapped[Moment | None]
     download_rule: Mapped[str] = mapped_column(server_default="everyone")

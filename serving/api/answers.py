@@ -27,6 +27,7 @@ STATUS_OF_CODE: Final = {
     "key_reused": 409,
     "not_finished": 409,
     "cannot_run_again": 409,
+    "wrong_state": 409,
     "bad_range": 416,
     "unfit_brief": 422,
     "unknown_engine": 422,

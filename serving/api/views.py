@@ -59,6 +59,7 @@ def song_json(song: Song, *, viewer: Account | None) -> dict[str, Any]:
             "loudness_lufs": song.loudness_lufs,
             "true_peak_dbtp": song.true_peak_dbtp,
             "reason": song.reason,
+            "note": song.note,
             "download_count": song.download_count,
         }
     return data

@@ -29,6 +29,8 @@ def _bell(frequency_hz: float, gain_db: float, q: float = 0.8) -> Band:
 
 
 _PRESENCE: Final = Band(kind="high_shelf", frequency_hz=1_700.0, gain_db=4.0, q=0.6)
+_MALE_PRESENCE: Final = _bell(2_700.0, 3.0, 0.7)
+"""A man's voice has less between 1.5 and 5 kHz, where words are told apart."""
 
 _STRIPS: Final[Mapping[Part, Strip]] = {
     Part.DRUMS: Strip(
@@ -43,10 +45,10 @@ _STRIPS: Final[Mapping[Part, Strip]] = {
         compressor=Compressor(threshold_db=-18.0, ratio=4.0, attack_s=0.01, release_s=0.1),
         pumped=True,
     ),
-    Part.KEYS: Strip(level_lufs=-20.0, bands=(_cut(100.0), _bell(320.0, -2.5)), width=0.15, reverb=0.18, pumped=True),
-    Part.PAD: Strip(level_lufs=-24.0, bands=(_cut(160.0), _bell(320.0, -2.5)), width=0.3, reverb=0.32, pumped=True),
-    Part.ARP: Strip(level_lufs=-24.0, bands=(_cut(220.0),), width=0.25, echo=0.2, reverb=0.22, pumped=True),
-    Part.LEAD: Strip(level_lufs=-19.5, bands=(_cut(180.0), _bell(320.0, -1.5)), width=0.08, echo=0.22, reverb=0.25),
+    Part.KEYS: Strip(level_lufs=-20.0, bands=(_cut(100.0), _bell(320.0, -2.5)), width=0.25, reverb=0.18, pumped=True),
+    Part.PAD: Strip(level_lufs=-24.0, bands=(_cut(160.0), _bell(320.0, -2.5)), width=0.45, reverb=0.32, pumped=True),
+    Part.ARP: Strip(level_lufs=-24.0, bands=(_cut(220.0),), width=0.4, echo=0.2, reverb=0.22, pumped=True),
+    Part.LEAD: Strip(level_lufs=-19.5, bands=(_cut(180.0), _bell(320.0, -1.5)), width=0.12, echo=0.22, reverb=0.25),
     Part.HARMONY: Strip(
         level_lufs=-24.0,
         bands=(_cut(180.0), _bell(300.0, -2.0, 1.0), _PRESENCE),
@@ -67,7 +69,7 @@ _LEVELS_DB: Final[Mapping[str, Mapping[Part, float]]] = {
     "ambient": {Part.PAD: 5.0, Part.KEYS: 2.0, Part.BASS: 1.0},
     "lofi": {Part.DRUMS: -1.0, Part.PAD: -1.0},
     "house": {Part.DRUMS: 2.0, Part.BASS: 1.0},
-    "rock": {Part.KEYS: 3.0, Part.DRUMS: 1.0, Part.PAD: -4.0},
+    "rock": {Part.KEYS: 2.0, Part.DRUMS: 1.0, Part.PAD: -4.0},
     "ballad": {Part.DRUMS: -4.0, Part.KEYS: 3.0},
     "folk": {Part.DRUMS: -6.0, Part.KEYS: 3.0, Part.BASS: 1.0},
     "hiphop": {Part.BASS: 2.0, Part.DRUMS: 1.0},
@@ -98,7 +100,9 @@ def strip(score: Score, part: Part) -> Strip:
     if score.genre == "lofi" and part in (Part.KEYS, Part.PAD, Part.ARP, Part.LEAD):
         bands += _DULL
     if part in (Part.KEYS, Part.PAD, Part.ARP) and score.of_part(Part.VOCAL):
-        bands += (_bell(2_600.0, -2.0, 0.7),)
+        bands += (_bell(2_600.0, -3.0, 0.7),)
+    if part in (Part.VOCAL, Part.HARMONY) and score.voice == "male":
+        bands += (_MALE_PRESENCE,)
     return replace(base, bands=bands, level_lufs=base.level_lufs + _LEVELS_DB.get(score.genre, {}).get(part, 0.0))
 
 

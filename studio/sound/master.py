@@ -66,6 +66,7 @@ def master(clip: Clip, *, target_lufs: float = TARGET_LUFS, ceiling_dbtp: float 
         if abs(target_lufs - loudness) <= _CLOSE_ENOUGH_LU:
             break
         gain_db += target_lufs - loudness
+    del source, envelope, gain  # the last measurement of a long song needs their room
     peak = true_peak_dbtp(finished)
     if peak > ceiling_dbtp:
         limited *= np.float32(10 ** ((ceiling_dbtp - peak - 0.001) / 20))

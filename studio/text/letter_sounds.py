@@ -121,7 +121,8 @@ def _latin_letter(letter: str) -> str | None:
         return "".join(_LETTERS[c].replace("-", "") for c in bare)
     if letter == "ー":
         return ""
-    named = _NAMED.match(unicodedata.name(unicodedata.normalize("NFKC", letter), ""))
+    whole = unicodedata.normalize("NFKC", letter)
+    named = _NAMED.match(unicodedata.name(whole, "")) if len(whole) == 1 else None
     return named[1].lower() if named else None
 
 

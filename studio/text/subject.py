@@ -49,10 +49,10 @@ _ABOUT: Final = re.compile(
     r"love letter to|inspired by|telling the story of|the story of|called|titled|entitled)\s+(.+)",
     re.IGNORECASE | re.DOTALL,
 )
-_FOR: Final = re.compile(r"\bfor\s+(.+)", re.IGNORECASE | re.DOTALL)
+_FOR: Final = re.compile(r"\b(?:for|songs? to)\s+(.+)", re.IGNORECASE | re.DOTALL)
 _END: Final = re.compile(
     r"[,.;:!?()\n\"“”|/]| - | – | — |\b(?:in the style of|"
-    r"in a \w+ style|with|featuring|feat|sung by|performed by|using|at \d+|"
+    r"in a \w+ style|with(?!\s+(?:me|you|us)\b)|featuring|feat|sung by|performed by|using|at \d+|"
     r"in [A-G](?:#|b|♯|♭)?\s?(?:major|minor|maj|min)|\d+\s?bpm|for \d+)\b",
     re.IGNORECASE,
 )
@@ -75,6 +75,20 @@ _PREPOSITIONS: Final = word_set(
     "at in on of from to by for into under over through between without after before during across behind near and or "
     "who that which when where as while because is are was were"
 )
+_CALLS: Final = word_set(
+    "hold take keep give come go let bring stay wait follow remember forget believe carry lift shake stand meet show "
+    "write pray tell say find lead leave make feel don't never always goodnight goodbye hello"
+)
+"""Words that begin a call to do something: "hold on to hope", "never give up"."""
+_ALSO_CALLS: Final = word_set(
+    "love dance dream run fight kiss call hope sing walk look rise burn shine light break turn"
+)
+_AFTER_CALLS: Final = word_set(
+    "me us him her them it you on up out away again with like down back now through till until together forever in to"
+)
+"""Nouns as often as calls; a call if one of the second words follows: "dance with me", but "dance hall days"."""
+_ORDERS: Final = word_set("faster slower louder softer energy tempo bpm volume beat chorus verse hook")
+"""Words of a call to the band, not to the listener."""
 _ARTICLES: Final = word_set("a an the")
 _VERBS: Final = word_set("is are was were isn't wasn't will won't can't don't")
 _CALLED: Final = word_set("mom mum mama dad daddy papa grandma grandpa nana granny")
@@ -101,15 +115,16 @@ def subject_span(text: str) -> tuple[int, int]:
 def subject_of(text: str) -> str:
     """What the song is about, as the prompt says it: "driving home at midnight", "my mother"; "" if it does not say.
 
-    A short text that is no talk about music is a subject as a whole ("grandma's garden").
+    A short text that is no talk about music is a subject as a whole ("grandma's garden"), and so is a call beside such
+    talk ("rock song: never give up").
     """
     match = _ABOUT.search(text)
     if match:
         return _tidy(match[1] if match[1] is not None else _until_end(match[2]))
     start, end = subject_span(text)
     if end:
-        return _tidy(re.sub(r"^for\s+", "", text[start:end], flags=re.IGNORECASE))
-    return _unmusical_rest(text)
+        return _tidy(re.sub(r"^(?:for|songs? to)\s+", "", text[start:end], flags=re.IGNORECASE))
+    return _call_beside(text) or _unmusical_rest(text)
 
 
 def singable_subject(text: str) -> Subject | None:
@@ -121,13 +136,17 @@ def singable_subject(text: str) -> Subject | None:
     named = re.search(r"\b(?:named|called)\s+([A-Z][\w'-]*)", said)
     if named:
         return Subject(kind=SubjectKind.PERSON, phrase=named[1], title=named[1])
-    subject = _shaped(words, personal=bool(re.search(r"\bfor\s+" + re.escape(words[0]), text, re.IGNORECASE)))
+    subject = _shaped(
+        words, personal=bool(re.search(r"\b(?:for|songs? to)\s+" + re.escape(words[0]), text, re.IGNORECASE))
+    )
     return subject if subject and 1 <= count_syllables(subject.phrase) <= 9 else None
 
 
 def _shaped(words: list[str], *, personal: bool) -> Subject | None:
     """The words as a subject, shortened until they can be sung."""
     first = words[0].lower()
+    if _is_call(words) and count_syllables(" ".join(words)) <= 9 and words[-1].lower() not in _ARTICLES | _OWNERS:
+        return _of_kind(SubjectKind.PHRASE, words)
     if first in _CLAUSE_STARTS or any(word.lower() in _VERBS for word in words):
         return _of_kind(SubjectKind.PHRASE, _shortened(words, most=9, at_prepositions=False))
     gerund = words[1].lower() if first in _ADVERBS and len(words) > 1 else first
@@ -141,6 +160,14 @@ def _shaped(words: list[str], *, personal: bool) -> Subject | None:
         head = ["my" if head[-1].lower() in ANIMALS else "the", *head[1:]]
         return _of_kind(SubjectKind.NOUN, head, article_added=True)
     return _of_kind(SubjectKind.NOUN, head)
+
+
+def _is_call(words: list[str]) -> bool:
+    """Whether the words call on somebody to do something."""
+    first, *rest = (word.lower() for word in words)
+    if not rest or rest[0] in {"of", "and"} or (first in _ADVERBS and rest[0].endswith("ing")):
+        return False
+    return first in _CALLS or (first in _ALSO_CALLS and rest[0] in _AFTER_CALLS)
 
 
 def _person(words: list[str], *, personal: bool) -> list[str]:
@@ -205,12 +232,30 @@ def _tidy(text: str) -> str:
     return " ".join(_WORD.findall(text)[:10])
 
 
+def _call_beside(text: str) -> str:
+    """The first piece of the text, between its commas and colons, that calls on somebody and says nothing of music."""
+    pieces = [_WORD.findall(piece) for piece in re.split(r"[,:;.!?\n\"“”–—]| - ", text)]
+    calls = [piece for piece in pieces if 2 <= len(piece) <= 7 and _is_call([w.lower() for w in piece])]
+    orders = _musical_words() | MOODS.keys() | _ORDERS
+    plain = [
+        " ".join(piece)
+        for piece in calls
+        if not orders & {word.lower() for word in piece[1:]} and piece[:2] != [piece[0], "it"]
+    ]
+    return plain[0] if len(pieces) > 1 and plain else ""
+
+
+def _musical_words() -> frozenset[str]:
+    tables = (*GENRE_WORDS.values(), *INSTRUMENTS.values())
+    return frozenset(MUSIC_NOUNS) | {word for table in tables for word in table}
+
+
 def _unmusical_rest(text: str) -> str:
     """The whole of a short text if none of its words is about music."""
     words = _WORD.findall(_until_end(text))
     if not 1 <= len(words) <= 6 or _until_end(text).strip(" ") != text.strip(" .!"):
         return ""
-    musical = MUSIC_NOUNS | {word for table in (*GENRE_WORDS.values(), *INSTRUMENTS.values()) for word in table}
+    musical = _musical_words()
     lowered = [word.lower() for word in words]
     if any(word in musical for word in lowered) or all(word in MOODS or word in FILLERS for word in lowered):
         return ""

@@ -59,7 +59,7 @@ TEMPO_TAGS: Final = (("slow", 85.0), ("mid-tempo", 118.0), ("fast", float("inf")
 THEME_TAGS: Final = (
     "night", "city", "love", "heartbreak", "loss", "distance", "freedom", "hope", "summer", "rain", "winter", "autumn",
     "sea", "mountains", "home", "family", "friendship", "party", "memory", "stars", "fight", "morning", "road",
-    "animals", "peace", "child",
+    "animals", "cats", "peace", "child",
 )  # fmt: skip
 """The themes of the lyric writer."""
 

@@ -29,6 +29,7 @@ _USUAL_THEMES: Final = {
     "house": "party",
 }
 _USUAL_AROUSAL: Final = {"ambient": -0.6, "lofi": -0.4, "ballad": -0.2, "house": 0.6, "rock": 0.5}
+_USUAL_VALENCE: Final = {"house": 0.4}
 _CALM_WORDS: Final = word_set("lullaby sleep sleeping bedtime goodnight cradle asleep")
 _PROPER: Final = word_set("I July August September October December Saturday Sunday Monday Friday I'm")
 
@@ -103,7 +104,8 @@ class Verses:
     def __init__(self, text: str, style: Style, seed: int) -> None:
         self._rng = generator("lyrics", seed, text, style.genre)
         self._theme = theme_of(text, style)
-        self._moods = _moods(style.valence if style.moods else self._theme.feel, self._rng)
+        usual = self._theme.feel + _USUAL_VALENCE.get(style.genre, 0.0)
+        self._moods = _moods(style.valence if style.moods else usual, self._rng)
         self._openers = _shuffled(self._rng, self._theme.openers)
         self._unfit = _unfit_strengths(text, style)
         self._families = _shuffled(self._rng, material.closers())

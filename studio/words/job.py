@@ -25,7 +25,7 @@ class JobState(StrEnum):
 
 
 class Stage(StrEnum):
-    """The steps of a song Job, in order; music and cover run side by side."""
+    """The steps of a song Job, in order; those after the text run side by side."""
 
     TEXT = "text"
     MUSIC = "music"

@@ -29,6 +29,8 @@ class Song:
         assets: the stored objects by role; empty until processed.
         lines, sections: lyrics and form in time, for the page.
         loudness_lufs, true_peak_dbtp: measured after mastering.
+        reason: why it is not finished, a sentence for its owner; empty when it is processed.
+        note: what its owner should know of a processed song ("Two lines did not fit."), or empty.
     """
 
     id: SongId
@@ -57,6 +59,7 @@ class Song:
     sections: tuple[Section, ...] = ()
     lines: tuple[TimedLine, ...] = ()
     reason: str = ""
+    note: str = ""
     parent_id: SongId | None = None
     published_at: datetime | None = None
     download_rule: DownloadRule = DownloadRule.EVERYONE

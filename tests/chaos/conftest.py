@@ -25,7 +25,7 @@ from studio.words.ids import JobId
 from studio.words.job import Job, JobState, Stage
 from ui.testing import Stack
 
-PATIENCE_S = 180.0
+PATIENCE_S = 120.0
 """Longest wait for anything; a Ray that begins anew on a busy machine takes most of it."""
 
 JOB_LAWS = {

@@ -1,4 +1,4 @@
-"""The product is stopped, killed and started again while songs are made; nothing is lost and nothing is left running."""
+"""The product is stopped, killed and started again while songs are made; nothing is lost, nothing left running."""
 
 import os
 import signal

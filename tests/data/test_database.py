@@ -5,13 +5,14 @@ import re
 import shutil
 import signal
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from data.database import Database, DatabaseBusy, DatabaseUnreachable, migrate, revision
 from data.embedded_postgres import EmbeddedPostgres
@@ -45,6 +46,24 @@ def test_a_wrong_statement_is_not_called_an_outage(database: Database) -> None:
         session.execute(INSERT, {"name": "once"})
     with pytest.raises(IntegrityError), database.transaction() as session:
         session.execute(INSERT, {"name": "once"})
+
+
+def test_errors_do_not_quote_what_people_wrote(database: Database) -> None:
+    """Neither a statement's values nor the row that the server's own details quote."""
+    said = "my secret lyrics"
+    insert = "INSERT INTO account (id, name, role, password_hash) VALUES (:id, :name, :role, :said)"
+    for wrong in ({"role": "nobody"}, {"name": None}, {"id": "x" * 99}):
+        values = {"id": "acc_1", "name": "ada", "role": "admin", "said": said, **wrong}
+        with pytest.raises(DBAPIError) as caught, database.transaction() as session:
+            session.execute(text(insert), values)
+        assert said not in "".join(traceback.format_exception(caught.value))
+        assert "INSERT INTO account" in str(caught.value)
+        assert type(caught.value.orig).__name__ in str(caught.value)
+    with database.transaction() as session:
+        session.execute(INSERT, {"name": said})
+    with pytest.raises(DBAPIError) as caught, database.transaction() as session:
+        session.execute(INSERT, {"name": said})
+    assert said not in "".join(traceback.format_exception(caught.value))
 
 
 def test_each_statement_sees_what_others_committed_before_it(database: Database) -> None:

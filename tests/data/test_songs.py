@@ -16,7 +16,7 @@ from data.database import Database, Session
 from data.ids import new_id
 from data.repositories import accounts, assets, job_songs, songs
 from data.repositories.job_songs import MadeTake
-from data.repositories.songs import BadTitle, NotFinished
+from data.repositories.songs import BadTitle, NotFinished, WrongState
 from data.repositories.texts import UnkeepableText
 from data.tables import JobRow
 from studio.words.account import Account
@@ -336,6 +336,18 @@ def test_a_deleted_song_is_gone_with_its_texts_tags_and_objects(
             songs.publish(session, first)
 
 
+def test_a_song_that_is_still_being_made_is_not_deleted(database: Database, make_songs: MakeSongs) -> None:
+    song_id = make_songs(finished=False)[0]
+    for status in ("queued", "processing"):
+        with database.transaction() as session:
+            session.execute(text("UPDATE song SET status = :status"), {"status": status})
+            with pytest.raises(WrongState, match="Cancel it first"):
+                songs.delete(session, song_id)
+    song = _read(database, song_id)
+    assert song is not None
+    assert song.lyrics != ""
+
+
 def test_with_the_last_song_the_jobs_texts_go_too(database: Database, make_songs: MakeSongs) -> None:
     first, second = make_songs()
 
@@ -399,21 +411,24 @@ def test_released_objects_are_handed_to_one_clean_up_each_and_then_forgotten(
         assert assets.released(session, 10) == theirs
 
 
-def test_the_same_key_again_is_the_same_asset_with_its_present_content(database: Database) -> None:
+def test_the_same_key_again_is_the_same_asset_with_its_present_content(
+    database: Database, make_songs: MakeSongs
+) -> None:
     again = Asset(key="songs/x.wav", sha256="cd" * 32, media_type="audio/wav", size_bytes=9)
+    song_id = make_songs(finished=False)[0]
     with database.transaction() as session:
-        first = assets.insert(session, _asset("x.wav"))
-        assert assets.insert(session, again) == first
+        for asset in (_asset("x.wav"), again):
+            assets.link(session, [(song_id, AssetRole.WAV, asset)])
         kept = session.execute(text("SELECT sha256, size_bytes FROM asset")).one()
+        assert assets.released(session, 10) == ()
     assert tuple(kept) == ("cd" * 32, 9)
 
 
 def test_an_object_that_replaces_another_in_its_role_releases_it(database: Database, make_songs: MakeSongs) -> None:
     song_id = make_songs()[0]
     with database.transaction() as session:
-        new = assets.insert(session, _asset("new.png"))
-        assets.link(session, song_id, AssetRole.COVER, new)
-        assets.link(session, song_id, AssetRole.COVER, new)
+        for _ in range(2):
+            assets.link(session, [(song_id, AssetRole.COVER, _asset("new.png"))])
         assert [key for _, key in assets.released(session, 10)] == ["songs/1.png"]
     song = _read(database, song_id)
     assert song is not None

@@ -39,11 +39,13 @@ class FakeGateway:
     """Answers every call with takes, unless ``plans[kind]`` holds something else to do next.
 
     A plan is "ok", "429", "503", "broken" (the stream ends in the middle), "failed" (retryable), "unfit" (not
-    retryable), "second fails", "takes fail", "hang" (until the caller goes away) or "wait" (until ``go`` is set).
+    retryable), "takes fail", "first fails", "second fails", "odd fail", "hang" (until the caller goes away) or "wait"
+    (until ``go`` is set). A song whose description holds the text ``poison`` is "broken" every time.
     """
 
     def __init__(self) -> None:
         self.go = threading.Event()
+        self.poison = ""
         self.plans: dict[str, list[str]] = defaultdict(list)
         self.requests: list[dict[str, Any]] = []
         self.caller_gone = threading.Event()
@@ -76,6 +78,8 @@ class FakeGateway:
         kind = request["brief"]["kind"]
         plan = self.plans[kind].pop(0) if self.plans[kind] else "ok"
         self.requests.append(request)
+        if kind == "song" and self.poison and self.poison in request["brief"]["description"]:
+            plan = "broken"
         if plan in ("429", "503"):
             http.send_response(int(plan))
             http.send_header("Retry-After", "0.2")
@@ -103,7 +107,13 @@ class FakeGateway:
             yield {"event": "failed", "code": plan, "sentence": f"It {plan}.", "retryable": plan == "failed"}
             return
         for index in range(request["brief"]["takes"]):
-            if plan == "takes fail" or (plan == "second fails" and index == 1):
+            lost = {
+                "takes fail": True,
+                "first fails": index == 0,
+                "second fails": index == 1,
+                "odd fail": index % 2 == 1,
+            }
+            if lost.get(plan):
                 yield {"event": "take_failed", "index": index, "code": "silent", "sentence": "The take was silent."}
             else:
                 yield {"event": "take", "index": index, "take": take_json(request, index)}
@@ -123,6 +133,7 @@ def take_json(request: dict[str, Any], index: int) -> dict[str, Any]:
     if brief["kind"] == "song":
         names = {"wav": "audio/wav", "stream": "audio/mpeg", "peaks": "application/json"}
         take |= {"kind": "sound", "duration_s": 60.0, "loudness_lufs": -14.0, "true_peak_dbtp": -1.0}
+        take |= {"note": "One line did not fit."} if index == 1 else {}
         take |= {"tempo_bpm": 96.0, "key": "A minor", "lines": [{"start_s": 1.0, "end_s": 2.0, "text": "la"}]}
     elif brief["kind"] == "cover":
         names = {"cover": "image/png", "cover_512": "image/webp", "cover_128": "image/webp"}

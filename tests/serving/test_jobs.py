@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import text
 
 from billing import ledger
 from billing.ledger import KeyReused
@@ -73,7 +74,7 @@ def test_the_same_key_is_the_same_job(database, account, ask) -> None:
     assert second == first
     assert len(songs_of(database, account)) == 2
     assert balance(database, account) == (98, 2)
-    with pytest.raises(KeyReused):
+    with pytest.raises(KeyReused, match=r"^This idempotency key was already used"):
         ask(account, key="k", brief=Brief(description="another song"))
 
 
@@ -214,8 +215,9 @@ def test_three_failures_end_it(database, account, ask, claim) -> None:
             pauses.append(attempts.fail(session, job.id, claimed.attempt, **more))
     assert pauses == [0.0, 0.0, None]
     ended = look(database, account, job)
-    assert (ended.state, ended.reason, ended.attempt) == (JobState.FAILED, "Lost.", 3)
-    assert [song.reason for song in songs_of(database, account)] == ["Lost.", "Lost."]
+    told = "Lost. It was tried 3 times and then given up. Your credits were given back."
+    assert (ended.state, ended.reason, ended.attempt) == (JobState.FAILED, told, 3)
+    assert [song.reason for song in songs_of(database, account)] == [told, told]
     assert balance(database, account) == (100, 0)
     assert [RULE.pause_s(failures) for failures in (1, 2)] == [5.0, 15.0]
 
@@ -336,8 +338,39 @@ def test_lists_position_and_time_left(database, make_account, ask, claim) -> Non
         assert jobs.position_and_eta(session, second) == (3, None)
     claimed = claim(bob)
     with database.transaction() as session:
-        attempts.finish(session, claimed.job_id, 1, [MADE], now=NOW)
+        attempts.finish(session, claimed.job_id, 1, [replace(MADE, duration_s=60.0)], now=NOW)
+        took = "UPDATE job SET finished_at = started_at + interval '30 s' WHERE id = :id"
+        session.execute(text(took), {"id": claimed.job_id})
+        session.execute(text("DELETE FROM procrastinate_jobs WHERE lock = :lock"), {"lock": f"lane:{bob.id}"})
     with database.transaction() as session:
-        _, eta_s = jobs.position_and_eta(session, second)
-    assert eta_s is not None
-    assert eta_s >= 0
+        assert jobs.position_and_eta(session, second) == (1, pytest.approx(60.0))
+    claim(ada)
+    with database.transaction() as session:
+        half = {"stage": Stage.MUSIC, "fraction": 0.5, "message": "", "stages": {}}
+        attempts.note_progress(session, first.id, 1, **half)
+    with database.transaction() as session:
+        assert jobs.position_and_eta(session, look(database, ada, first)) == (0, pytest.approx(15.0))
+        assert jobs.position_and_eta(session, second) == (1, pytest.approx(45.0))
+    with database.transaction() as session:
+        jobs.cancel(session, ada, second.id, now=NOW)
+    with database.transaction() as session:
+        assert jobs.position_and_eta(session, look(database, ada, second)) == (0, None)
+
+
+def test_deleting_the_songs_of_a_cancelled_request_wipes_its_texts(database, account, ask) -> None:
+    job = ask(account, brief=Brief(description="my secret wish", controls=Controls(seed=1)))
+    first, second = songs_of(database, account)
+    with pytest.raises(song_rows.WrongState), database.transaction() as session:
+        song_rows.delete(session, first.id)
+    with database.transaction() as session:
+        jobs.cancel(session, account, job.id, now=NOW)
+        song_rows.delete(session, first.id)
+    with database.transaction() as session:
+        assert jobs.run_again(session, account, job.id, now=NOW).price_credits == 1
+    with database.transaction() as session:
+        jobs.cancel(session, account, job.id, now=NOW)
+        song_rows.delete(session, second.id)
+    assert look(database, account, job).brief.description == ""
+    with pytest.raises(jobs.CannotRunAgain, match="nothing left"), database.transaction() as session:
+        jobs.run_again(session, account, job.id, now=NOW)
+    assert balance(database, account) == (100, 0)

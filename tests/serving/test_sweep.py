@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
 from billing import ledger
+from data.folder_store import FolderStore
 from data.repositories import lanes
 from data.repositories import songs as song_rows
 from serving import jobs
@@ -113,6 +115,39 @@ def test_lost_objects_are_deleted_and_others_kept(database, account, ask, claim,
     assert set(store.list(f"{prefix}/")) == kept
     assert store.head(other) is not None
     assert clean_store(database, store, older_than_s=0) == 0
+
+
+def test_what_was_made_for_a_lost_take_is_deleted(database, account, ask, claim, do_work, store, job_gateway) -> None:
+    job_gateway.plans["song"] = ["second fails"]
+    job = ask(account)
+    do_work(claim(account))
+    cover_of_lost = f"songs/{account.id}/{job.id}/1/1.cover"
+    store.put(cover_of_lost, b"x", media_type="image/png")
+    assert clean_store(database, store, older_than_s=0) == 1
+    assert store.head(cover_of_lost) is None
+
+
+def test_a_new_round_that_begins_during_the_clean_up_keeps_its_objects(
+    database, account, ask, claim, do_work, tmp_path, job_gateway
+) -> None:
+    job_gateway.plans["song"] = ["unfit"]
+    job = ask(account)
+    do_work(claim(account))
+    prefix = f"songs/{account.id}/{job.id}"
+
+    class SlowStore(FolderStore):
+        def list(self, prefix: str) -> Iterator[str]:
+            with database.transaction() as session:
+                jobs.run_again(session, account, job.id, now=NOW)
+            self.put(f"{prefix}{claim(account).attempt}/0.wav", b"x", media_type="audio/wav")
+            return super().list(prefix)
+
+    store = SlowStore(tmp_path / "objects", "the link key of tests")
+    store.put(f"{prefix}/1/0.cover", b"x", media_type="image/png")
+    assert clean_store(database, store, older_than_s=0) == 1
+    assert list(FolderStore.list(store, f"{prefix}/")) == [f"{prefix}/2/0.wav"]
+    with database.transaction() as session:
+        assert session.execute(text("SELECT objects_swept FROM job")).scalar_one() is False
 
 
 def test_released_assets_are_deleted(database, account, ask, claim, do_work, store) -> None:

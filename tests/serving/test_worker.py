@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
 
 from billing import ledger
 from data.database import Database
@@ -152,15 +154,195 @@ def test_one_take_of_two_is_paid_by_itself(database, account, ask, claim, do_wor
     assert balance(database, account) == (99, 0)
 
 
+def run_again(database: Database, account: Account, job: Job) -> None:
+    with database.transaction() as session:
+        assert jobs.run_again(session, account, job.id, now=NOW).state is JobState.QUEUED
+
+
+def half_made(database, account, ask, claim, do_work, job_gateway, *, lost: int = 1) -> tuple[Job, song_rows.Song]:
+    """A Job of which one take was lost; the Song that was made and then named by its owner."""
+    job_gateway.plans["song"] = ["second fails" if lost else "first fails"]
+    job = ask(account)
+    do_work(claim(account))
+    made = songs_of(database, account)[1 - lost]
+    with database.transaction() as session:
+        song_rows.rename(session, made.id, "My own name")
+    job_gateway.requests.clear()
+    return job, songs_of(database, account)[1 - lost]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_running_again_makes_only_the_lost_take(database, account, ask, claim, do_work, job_gateway, lost) -> None:
+    job, kept = half_made(database, account, ask, claim, do_work, job_gateway, lost=lost)
+    run_again(database, account, job)
+    assert balance(database, account) == (98, 1)
+    assert songs_of(database, account)[lost].status is JobState.QUEUED
+    do_work(claim(account))
+    assert look(database, account, job).state is JobState.PROCESSED
+    songs = songs_of(database, account)
+    assert songs[1 - lost] == kept
+    again = songs[lost]
+    assert (again.status, again.reason, again.title) == (JobState.PROCESSED, "", "Harbour")
+    assert set(again.assets) == set(AssetRole)
+    assert not {asset.key for asset in again.assets.values()} & {asset.key for asset in kept.assets.values()}
+    assert job_gateway.calls() == {"song": 1, "cover": 1, "tags": 1}
+    music = next(request["brief"] for request in job_gateway.requests if request["brief"]["kind"] == "song")
+    controls = music["controls"]
+    assert (music["takes"], controls["seed"], controls["guidance_scale"]) == (1, 7 + lost, 7.5 + 7.5 * lost)
+    assert balance(database, account) == (98, 0)
+    with pytest.raises(jobs.CannotRunAgain), database.transaction() as session:
+        jobs.run_again(session, account, job.id, now=NOW)
+
+
+@pytest.mark.parametrize("end", ["unfit", "takes fail", "cancelled", "interrupted"])
+def test_a_made_song_outlives_whatever_becomes_of_its_sibling(
+    database, account, ask, claim, do_work, job_gateway, end: str
+) -> None:
+    job, kept = half_made(database, account, ask, claim, do_work, job_gateway)
+    run_again(database, account, job)
+    job_gateway.plans["song"] = [end] * 3
+    for _ in range(3 if end in ("takes fail", "interrupted") else 1):
+        claimed = claim(account, lease_s=0.0 if end == "interrupted" else 30.0)
+        if end == "cancelled":
+            with database.transaction() as session:
+                jobs.cancel(session, account, job.id, now=NOW)
+                attempts.cancelled(session, job.id, claimed.attempt, now=NOW)
+        elif end == "interrupted":
+            sweep_database(database, rule=RULE)
+        else:
+            for pause_s in do_work(claimed):
+                time.sleep(pause_s + 0.1)
+    state = JobState.CANCELLED if end == "cancelled" else JobState.FAILED
+    assert look(database, account, job).state is state
+    made, lost = songs_of(database, account)
+    assert made == kept
+    assert lost.status is state
+    assert lost.reason != ""
+    assert balance(database, account) == (99, 0)
+    run_again(database, account, job)
+    job_gateway.plans.clear()
+    do_work(claim(account))
+    assert [song.status for song in songs_of(database, account)] == [JobState.PROCESSED] * 2
+    assert balance(database, account) == (98, 0)
+
+
+def test_several_takes_of_many_are_made_again_one_by_one(database, account, ask, claim, do_work, job_gateway) -> None:
+    brief = Brief(description="the sea", takes=4, controls=Controls(seed=7))
+    job_gateway.plans["song"] = ["odd fail"]
+    job = ask(account, brief=brief)
+    do_work(claim(account))
+    run_again(database, account, job)
+    job_gateway.plans["cover"] = ["ok", "takes fail"]
+    do_work(claim(account))
+    songs = songs_of(database, account)
+    assert [song.status for song in songs] == [JobState.PROCESSED] * 4
+    assert [song.seed for song in songs] == [7, 8, 9, 10]
+    assert len({song.assets[AssetRole.WAV].key for song in songs}) == 4
+    assert [AssetRole.COVER in song.assets for song in songs] == [True, True, True, False]
+    assert ["no cover" in song.note for song in songs] == [False, False, False, True]
+    assert balance(database, account) == (96, 0)
+
+
+def test_the_note_of_the_engine_stands_on_its_song(database, account, ask, claim, do_work) -> None:
+    job = ask(account)
+    do_work(claim(account))
+    assert [song.note for song in songs_of(database, account)] == ["", "One line did not fit."]
+    assert look(database, account, job).reason == ""
+
+
+def test_a_title_given_meanwhile_is_kept(database, account, ask, claim, do_work) -> None:
+    ask(account)
+    first = songs_of(database, account)[0]
+    with database.transaction() as session:
+        song_rows.rename(session, first.id, "My own name")
+    do_work(claim(account))
+    assert [song.title for song in songs_of(database, account)] == ["My own name", "Harbour"]
+
+
+def test_a_poisonous_request_ends_and_the_others_flow_on(
+    database, make_account, ask, job_gateway, worker_settings, run_worker
+) -> None:
+    ada, bob = make_account("ada"), make_account("bob")
+    job_gateway.poison = "poison"
+    poison = ask(ada, brief=Brief(description="a song of poison", controls=Controls(seed=1)))
+    others = [(ada, ask(ada)), (bob, ask(bob)), (bob, ask(bob))]
+    client = GatewayClient(job_gateway.url, "the key of tests", 30.0)
+    orchestrator = Orchestrator(database, client, worker_settings, wake_later=lambda _claimed, _pause_s: None)
+    run_worker(orchestrator.work)
+    wait_for(lambda: all(look(database, who, job).state is JobState.PROCESSED for who, job in others))
+    wait_for(lambda: look(database, ada, poison).state.ended)
+    ended = look(database, ada, poison)
+    assert (ended.state, ended.attempt, ended.reason_code) == (JobState.FAILED, 3, "replica_lost")
+    assert ended.reason == (
+        "The engine stopped in the middle of the work. It was tried 3 times and then given up."
+        " Your credits were given back."
+    )
+    assert balance(database, ada) == (98, 0)
+    assert balance(database, bob) == (96, 0)
+
+
+def test_a_request_in_words_of_another_version_ends_and_hides_no_other(
+    database, account, ask, claim, do_work, job_gateway
+) -> None:
+    old, other = ask(account), ask(account)
+    with database.transaction() as session:
+        statement = "UPDATE job SET brief = brief || :change WHERE id = :id"
+        change = {"mode": "humming", "takes": "two", "verses": 3}
+        session.execute(text(statement), {"change": Jsonb(change), "id": old.id})
+    with database.transaction() as session:
+        assert {job.id for job in jobs.recent(session, account.id, 9)} == {old.id, other.id}
+        assert [job.id for job in jobs.active(session, account.id)] == [old.id, other.id]
+        assert set(jobs.outlooks(session, account.id, jobs.active(session, account.id))) == {old.id, other.id}
+    ask(account)
+    do_work(claim(account))
+    ended = look(database, account, old)
+    assert (ended.state, ended.reason_code) == (JobState.FAILED, "unreadable_brief")
+    assert "another version" in ended.reason
+    assert balance(database, account) == (96, 4)
+    assert claim(account).job_id == other.id
+
+
+def test_a_stage_saved_in_words_of_another_version_is_made_anew(
+    database, account, ask, claim, do_work, job_gateway
+) -> None:
+    job_gateway.plans["song"] = ["429"]
+    job = ask(account)
+    do_work(claim(account))
+    with database.transaction() as session:
+        session.execute(text('UPDATE job SET results = \'{"text": {"takes": [{"verses": 3}]}}\''))
+    time.sleep(0.3)
+    do_work(claim(account))
+    assert look(database, account, job).state is JobState.PROCESSED
+    assert job_gateway.calls()["lyrics"] == 2
+
+
+def test_music_cover_and_tags_are_made_side_by_side(database, account, ask, claim, do_work, job_gateway) -> None:
+    job_gateway.plans["song"] = ["wait"]
+    job = ask(account)
+    claimed = claim(account)
+    work = threading.Thread(target=do_work, args=(claimed,))
+    work.start()
+    wait_for(lambda: {"cover", "tags"} <= stages_kept(database, job))
+    job_gateway.go.set()
+    work.join(timeout=10)
+    assert look(database, account, job).state is JobState.PROCESSED
+
+
+def stages_kept(database: Database, job: Job) -> set[str]:
+    with database.transaction() as session:
+        return set(session.execute(text("SELECT results FROM job WHERE id = :id"), {"id": job.id}).scalar_one())
+
+
 @pytest.mark.parametrize("plan", ["broken", "unfit", "failed", "takes fail"])
 def test_cover_and_tags_never_lose_a_song(database, account, ask, claim, do_work, job_gateway, plan: str) -> None:
-    job_gateway.plans["cover"], job_gateway.plans["tags"] = [plan], [plan]
+    job_gateway.plans["cover"], job_gateway.plans["tags"] = [plan] * 4, [plan] * 4
     job = ask(account)
     do_work(claim(account))
     ended = look(database, account, job)
-    assert ended.state is JobState.PROCESSED
-    assert "no cover" in ended.reason
-    song = songs_of(database, account)[0]
+    assert (ended.state, ended.reason) == (JobState.PROCESSED, "")
+    song, second = songs_of(database, account)
+    assert "no cover" in song.note
+    assert second.note == f"One line did not fit. {song.note}"
     assert (song.status, song.tags) == (JobState.PROCESSED, ())
     assert set(song.assets) == {AssetRole.WAV, AssetRole.STREAM, AssetRole.PEAKS}
     assert balance(database, account) == (98, 0)

@@ -4,7 +4,6 @@ import melodeon_ui
 import streamlit as st
 
 from billing import ledger
-from data.repositories import jobs as job_rows
 from data.repositories import songs
 from serving import jobs
 from studio.words.brief import BriefKind
@@ -23,10 +22,10 @@ st.title("Create", anchor=False)
 left, right = st.columns([5, 6], gap="large")
 with services().database.transaction() as session:
     balance = ledger.balance(session, account.id)
-    median_s = job_rows.median_seconds(session, BriefKind.SONG)
+    pace = jobs.pace(session, BriefKind.SONG)
 
 with left, told():
-    brief = draw_brief_form(balance, median_s=median_s)
+    brief = draw_brief_form(balance, pace=pace)
     if brief is not None:
         now = services().now()
         with services().database.transaction() as session:

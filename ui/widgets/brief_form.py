@@ -7,6 +7,7 @@ import streamlit as st
 
 from billing.pricing import price_of
 from serving import catalogue
+from serving.outlook import Pace
 from studio.words.brief import (
     DESCRIPTION_MAX,
     LYRICS_MAX,
@@ -54,7 +55,7 @@ class Texts(TypedDict, total=False):
     title: str
 
 
-def draw_brief_form(balance: Balance, *, median_s: float | None) -> Brief | None:
+def draw_brief_form(balance: Balance, *, pace: Pace | None) -> Brief | None:
     """Draw the form; the Brief when Create was pressed, not yet fitted to its engine."""
     start = _start_from_reuse()
     mode = st.segmented_control(
@@ -68,7 +69,7 @@ def draw_brief_form(balance: Balance, *, median_s: float | None) -> Brief | None
         instrumental = st.toggle("Instrumental", key="instrumental", help="No voice and no lyrics.")
         controls = _draw_controls(engine)
         brief = Brief(mode=source, instrumental=instrumental, engine=engine.name, controls=controls, **texts)
-        pressed = _draw_submit(brief, balance, median_s=median_s)
+        pressed = _draw_submit(brief, balance, pace=pace)
     if start is not None:
         st.caption("Started from one of your songs. The same settings make the same song again.")
     return brief if pressed else None
@@ -173,12 +174,16 @@ def _draw_control(control: NumberControl | ChoiceControl) -> float | str | None:
     )  # fmt: skip
 
 
-def _draw_submit(brief: Brief, balance: Balance, *, median_s: float | None) -> bool:
+def _draw_submit(brief: Brief, balance: Balance, *, pace: Pace | None) -> bool:
     price = price_of(brief)
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.form_submit_button(
             f"Create · {price} credits", type="primary", icon=":material/auto_awesome:", key="create"
         )
-        about = f" · about {median_s:.0f} s" if median_s else ""
+        about = ""
+        if pace is not None:
+            # the form tells of its numbers only when it is sent, so the length this is said of is named
+            length_s = brief.controls.duration_s or pace.typical_length_s
+            about = f" · {length_s:.0f} s of song take about {max(1.0, pace.seconds(length_s)):.0f} s"
         st.caption(f"Two takes · you have {balance.available_credits} credits{about}")
     return pressed

@@ -88,6 +88,8 @@ def draw_details(song: Song, *, viewer: Account | None) -> None:
     """How the song was made."""
     with st.container(border=True):
         st.markdown("**How it was made**")
+        if song.note and access.may_edit(viewer, song):
+            st.info(escape(song.note), icon=":material/info:")
         for name, value in _rows(song, viewer=viewer):
             with st.container(horizontal=True, horizontal_alignment="distribute"):
                 st.caption(name)

@@ -124,16 +124,6 @@ CREATE TABLE session (
 CREATE INDEX ix_session_account_id ON session (account_id);
 
 
-CREATE TABLE ticket (
-    token_hash bytea NOT NULL,
-    session_id varchar(40) NOT NULL,
-    expires_at timestamptz NOT NULL,
-    CONSTRAINT pk_ticket PRIMARY KEY (token_hash),
-    CONSTRAINT fk_ticket_session_id FOREIGN KEY (session_id) REFERENCES session (id) ON DELETE CASCADE
-);
-CREATE INDEX ix_ticket_session_id ON ticket (session_id);
-
-
 CREATE TABLE job_progress (
     job_id varchar(40) NOT NULL,
     stage varchar NOT NULL,
@@ -174,6 +164,7 @@ CREATE TABLE song (
     lines jsonb DEFAULT '[]' NOT NULL,
     provenance jsonb DEFAULT '{}' NOT NULL,
     reason text DEFAULT '' NOT NULL,
+    note text DEFAULT '' NOT NULL,
     parent_id varchar(40),
     published_at timestamptz,
     download_rule varchar DEFAULT 'everyone' NOT NULL,
@@ -195,6 +186,16 @@ CREATE TABLE song (
 CREATE INDEX ix_song_discover ON song (published_at DESC, id DESC) WHERE published_at IS NOT NULL AND deleted_at IS NULL;
 CREATE INDEX ix_song_library ON song (account_id, created_at DESC, id DESC) WHERE deleted_at IS NULL;
 CREATE INDEX ix_song_parent_id ON song (parent_id) WHERE parent_id IS NOT NULL;
+
+
+CREATE TABLE ticket (
+    token_hash bytea NOT NULL,
+    session_id varchar(40) NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT pk_ticket PRIMARY KEY (token_hash),
+    CONSTRAINT fk_ticket_session_id FOREIGN KEY (session_id) REFERENCES session (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_ticket_session_id ON ticket (session_id);
 
 
 CREATE TABLE transfer (

@@ -175,6 +175,8 @@ def test_the_same_key_is_the_same_job(browser, database) -> None:
     assert rows(database) == 3
     other = browser.post("/generate", json={"description": "y"}, headers=key)
     assert (other.status_code, other.json()["error"]) == (409, "key_reused")
+    assert "once" not in other.json()["message"]
+    assert "door" not in other.json()["message"]
     assert browser.get("/credits").json()["data"]["held_credits"] == 2
     assert (
         browser.post("/generate", json={"description": "x"}, headers={"Idempotency-Key": "k" * 181}).status_code == 422
@@ -240,6 +242,16 @@ def test_no_more_songs_wait_than_the_settings_allow(services, serve, browser) ->
         browser_there.post(f"/jobs/{job['id']}/cancel")
         asked(browser_there.post("/generate", json={"description": "x"}))
         assert browser_there.post(f"/jobs/{job['id']}/run").status_code == 429
+
+
+def test_a_song_being_made_is_cancelled_before_it_is_deleted(browser) -> None:
+    job = asked(browser.post("/generate", json={"description": "x"}))
+    path = f"/songs/{job['song_ids'][0]}"
+    refused = browser.delete(path)
+    assert (refused.status_code, refused.json()["error"]) == (409, "wrong_state")
+    assert "Cancel it first" in refused.json()["message"]
+    browser.post(f"/jobs/{job['id']}/cancel")
+    assert browser.delete(path).status_code == 200
 
 
 def test_songs_are_renamed_published_hidden_and_deleted(browser, account, make_song, signed_in, store) -> None:

@@ -100,3 +100,20 @@ def test_pieces_of_long_lines_keep_every_word_and_fit_a_breath(lines: list[str])
     assert all(count_syllables(piece) <= LONGEST_LINE + 8 for piece in pieces)
     joined = "".join("".join(words(piece)) for piece in pieces).replace("'", "")
     assert joined == "".join("".join(words(line)) for line in lines).replace("'", "")
+
+
+def test_tags_may_be_written_in_many_ways() -> None:
+    stanzas = read_stanzas("Verse 1:\none road\n**[Hook]**\nsing it\n🎸\n[Spoken word]\nthree roads\n[Guitar solo]")
+    assert [(s.name, s.lines) for s in stanzas] == [
+        ("verse", ("one road",)),
+        ("chorus", ("sing it",)),
+        ("verse", ("three roads",)),
+        ("solo", ()),
+    ]
+
+
+@pytest.mark.parametrize("tempo_bpm", [72, 90, 100, 118, 124, 140])
+def test_half_a_minute_holds_a_couplet_and_a_whole_chorus(tempo_bpm: float) -> None:
+    sung = [part for part in plan_sections(30, tempo_bpm, instrumental=False) if part[1]]
+    assert sung[0][0] == "verse"
+    assert sung[-1] == ("chorus", 4)
