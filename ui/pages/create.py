@@ -47,5 +47,5 @@ with right:
     st.subheader("Your newest songs", anchor=False)
     melodeon_ui.job_rail(key="panel", layout="panel")
     with services().database.transaction() as session:
-        found = songs.library(session, account.id, before=None, limit=RECENT, status=JobState.PROCESSED)
+        found = songs.library(session, account.id, before=None, limit=RECENT)
     draw_songs(found, viewer=account, key="newest", layout="pair", empty="Your songs will appear here, two at a time.")

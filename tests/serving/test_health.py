@@ -1,0 +1,113 @@
+"""The doctor's looks: each finds what is broken and says in its sentence what to do."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from configs.secrets import load_or_create
+from configs.settings import Settings
+from data.database import Database
+from data.folder_store import FolderStore
+from data.testing import free_port
+from serving import health
+from serving.client import GatewayClient
+
+
+def url_of(database: Database) -> str:
+    return database.conninfo.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def nobody() -> GatewayClient:
+    return GatewayClient(f"http://127.0.0.1:{free_port()}", "key", 5)
+
+
+def test_a_living_database_of_this_version_is_well(database: Database) -> None:
+    assert health.check_database(database, url_of(database)).ok
+
+
+def test_a_database_that_does_not_answer_is_told_with_what_to_do() -> None:
+    away = f"postgresql+psycopg://melodeon:x@127.0.0.1:{free_port()}/melodeon"
+    check = health.check_database(Database(away), away)
+    assert not check.ok
+    assert "melodeon up" in check.sentence
+
+
+def test_tables_of_another_version_are_told(database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+    check = health.check_database(database, url_of(database))
+    assert not check.ok
+    assert "melodeon migrate" in check.sentence
+
+
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "objects", "key")
+    assert health.check_store(store).ok
+    (tmp_path / "objects").rename(tmp_path / "away")
+    (tmp_path / "objects").touch()
+    check = health.check_store(store)
+    assert not check.ok
+    assert "cannot be used" in check.sentence
+    assert "MELODEON_STORE__" in check.sentence
+
+
+def test_a_gateway_that_does_not_answer_is_one_sentence() -> None:
+    (check,) = health.check_engines(nobody())
+    assert not check.ok
+    assert "var/log/engines.log" in check.sentence
+
+
+def test_a_queue_without_a_worker_is_told(database: Database) -> None:
+    check = health.check_worker(database)
+    assert not check.ok
+    assert "var/log/worker.log" in check.sentence
+
+
+def test_secrets_that_others_can_read_are_named(tmp_path: Path) -> None:
+    assert not health.check_secrets(tmp_path).ok
+    load_or_create(tmp_path)
+    assert health.check_secrets(tmp_path).ok
+    (tmp_path / "secrets" / "ray_token").chmod(0o644)
+    check = health.check_secrets(tmp_path)
+    assert not check.ok
+    assert "ray_token" in check.sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "ok"),
+    [("http://127.0.0.1:8600", True), ("https://songs.example", True), ("http://songs.example", False)],
+)
+def test_an_address_without_https_is_told_unless_it_is_this_machine(url: str, ok: bool) -> None:
+    assert health.check_address(url).ok is ok
+
+
+def test_too_little_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert health.check_disk(tmp_path).ok
+    monkeypatch.setattr(health, "LEAST_DISK_GB", 1e9)
+    check = health.check_disk(tmp_path)
+    assert not check.ok
+    assert "MELODEON_VAR" in check.sentence
+
+
+def test_one_broken_part_does_not_hide_the_others(database: Database, tmp_path: Path) -> None:
+    settings = Settings(var=tmp_path)
+    checks = health.all_checks(
+        settings,
+        database=database,
+        database_url=url_of(database),
+        store=FolderStore(tmp_path / "objects", "key"),
+        gateway=nobody(),
+        web_url="http://127.0.0.1:8600",
+    )
+    assert {check.name: check.ok for check in checks} == {
+        "python": True,
+        "disk": True,
+        "secrets": False,
+        "database": True,
+        "worker": False,
+        "object store": True,
+        "gateway": False,
+        "address": True,
+        "ray ports": True,
+    }
