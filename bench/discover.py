@@ -17,9 +17,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from report import percentile, report
 from sqlalchemy import text
 
-from report import percentile, report
 from data.database import Database
 from data.repositories import songs
 from data.testing import fresh_database, postgres_server

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from report import percentile, report
 from sqlalchemy import text
 
-from report import percentile, report
 from billing import ledger
 from configs.settings import WorkerSettings
 from data.database import Database, migrate

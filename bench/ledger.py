@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from report import percentile, report
 from sqlalchemy import text
 
-from report import percentile, report
 from billing import ledger
 from data.database import Database, migrate
 from data.embedded_postgres import EmbeddedPostgres

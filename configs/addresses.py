@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,12 +18,14 @@ class Running:
         pid: of the supervisor.
         web_url, gateway_url: without a trailing slash.
         database_port: of the embedded Postgres, None when another database is used.
+        ray_ports: those Ray was started with, by their setting; empty when it runs elsewhere.
     """
 
     pid: int
     web_url: str
     gateway_url: str
     database_port: int | None
+    ray_ports: dict[str, int] = field(default_factory=dict)
 
 
 def database_url(settings: Settings, secrets: Secrets) -> str:
@@ -91,7 +93,7 @@ def attach(settings: Settings) -> Settings:
     running = read_running(settings.var)
     if running is None:
         return settings
-    serve = settings.serve.model_copy(update={"gateway_url": running.gateway_url})
+    serve = settings.serve.model_copy(update={"gateway_url": running.gateway_url, **running.ray_ports})
     web = settings.web.model_copy(update={"public_url": running.web_url})
     database = settings.database
     if running.database_port is not None:

@@ -126,7 +126,9 @@ class GatewayClient:
     def health(self, *, timeout_s: float = 5.0) -> HealthAnswer:
         """How each application is. Raises `Unavailable`."""
         try:
-            response = httpx.get(self._base_url + HEALTH_PATH, headers=self._headers, timeout=timeout_s)
+            response = httpx.get(
+                self._base_url + HEALTH_PATH, headers=self._headers, timeout=timeout_s, verify=self._tls
+            )
             response.raise_for_status()
             return HealthAnswer.model_validate_json(response.content)
         except (httpx.HTTPError, ValidationError) as error:

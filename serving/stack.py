@@ -25,6 +25,7 @@ from serving.supervisor import Part
 from studio.errors import MelodeonError
 
 PORT_TRIES = 50
+RAY_PORTS = ("http_port", "gcs_port", "dashboard_port", "agent_port", "metrics_port", "client_port")
 LONGEST_RAY_FOLDER = 40
 
 
@@ -68,8 +69,7 @@ def with_free_ports(settings: Settings, *, say: Callable[[str], None]) -> Settin
     if database.url is None:
         database = database.model_copy(update={"port": free("database.port", database.port)})
     if serve.gateway_url is None:
-        names = ("http_port", "gcs_port", "dashboard_port", "agent_port", "metrics_port", "client_port")
-        serve = serve.model_copy(update={name: free(f"serve.{name}", getattr(serve, name)) for name in names})
+        serve = serve.model_copy(update={name: free(f"serve.{name}", getattr(serve, name)) for name in RAY_PORTS})
     return settings.model_copy(update={"web": web, "database": database, "serve": serve})
 
 

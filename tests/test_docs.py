@@ -17,7 +17,6 @@ from ui.cli.main import melodeon
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/**/*.md"))
 TABLES_OF_PATHS = (ROOT / "README.md", ROOT / "docs" / "architecture.md")
-PICTURES_TO_COME = {"docs/pictures/create.png"}
 PACKAGE_HOSTS = (
     "pypi.",
     "pythonhosted.",
@@ -115,7 +114,7 @@ def dead_links(page: Path, text: str) -> list[str]:
     """Relative links to what does not exist."""
     found = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
     dead = [target for target in found if target and not (page.parent / target).exists()]
-    return [target for target in dead if target not in PICTURES_TO_COME]
+    return dead
 
 
 def missing_files(text: str) -> list[str]:

@@ -79,9 +79,11 @@ def insert(
 ) -> None:
     """Add one Song for each take that ``brief`` asks for, with the take's own seed and guidance."""
     controls = brief.controls
+    # Lists show the newest first and break ties by id: so that the first take stands first, it gets the largest.
+    ids = sorted((new_id("song") for _ in range(brief.takes)), reverse=True)
     songs = [
         {
-            "id": new_id("song"),
+            "id": ids[index],
             "account_id": account_id,
             "job_id": job_id,
             "take_index": index,

@@ -3,9 +3,8 @@
 import time
 from typing import Final
 
-from studio.art.cover import paint_cover
-
 from serving.catalogue import spec_of
+from studio.art.cover import paint_cover
 from studio.text.reading import read_style
 from studio.words.brief import Brief
 from studio.words.engine_spec import EngineSpec

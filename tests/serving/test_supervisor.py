@@ -1,5 +1,6 @@
 """The supervisor with real child processes."""
 
+import json
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from configs.settings import Settings
-from serving.processes import ChildProcess
+from serving.processes import ChildProcess, end_leftovers
 from serving.stack import NoFreePort, ProcessPart, port_is_free, ray_folder, with_free_ports
 from serving.supervisor import PartNotReady, Supervisor
 
@@ -38,6 +39,14 @@ SLEEP = "import time\nprint('hello', flush=True)\ntime.sleep(600)"
 WITH_GRANDCHILD = (
     "import subprocess, sys, time\n"
     "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+    "print(p.pid, flush=True)\n"
+    "time.sleep(600)"
+)
+
+
+WITH_HELPER = (
+    "import subprocess, sys, time\n"
+    "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], process_group=0)\n"
     "print(p.pid, flush=True)\n"
     "time.sleep(600)"
 )
@@ -96,6 +105,34 @@ def test_a_leftover_of_a_killed_supervisor_is_ended_but_no_stranger(tmp_path: Pa
     third.start()
     assert psutil.pid_exists(os.getpid())
     second.stop()
+
+
+def test_helpers_of_a_leader_that_was_killed_are_ended_before_the_next_start(
+    tmp_path: Path, ending: list[ChildProcess]
+) -> None:
+    """They have no parent of ours any more and call themselves what they like; their session tells whose they are."""
+    one = child(tmp_path, "one", WITH_HELPER)
+    ending.append(one)
+    one.start()
+    wait_until(question=lambda: log_of(tmp_path, "one").strip())
+    helper = psutil.Process(int(log_of(tmp_path, "one")))
+    assert one.pid is not None
+    os.kill(one.pid, signal.SIGKILL)
+    wait_until(question=lambda: not one.running())
+    assert helper.is_running()
+    assert end_leftovers(tmp_path) == ["one"]
+    wait_until(question=lambda: not helper.is_running())
+    assert end_leftovers(tmp_path) == []
+
+
+def test_a_note_from_before_the_machine_was_started_is_about_nobody(tmp_path: Path, ending: list[ChildProcess]) -> None:
+    one = child(tmp_path, "one", SLEEP)
+    ending.append(one)
+    one.start()
+    note = tmp_path / "run" / "one.process"
+    note.write_text(json.dumps({"pid": one.pid, "created": psutil.boot_time() - 3600, "grace_s": 1.0}))
+    assert end_leftovers(tmp_path) == []
+    assert one.running()
 
 
 def test_what_dies_is_started_again_and_told(tmp_path: Path, ending: list[ChildProcess]) -> None:
@@ -168,3 +205,14 @@ def test_ray_gets_a_short_folder_whatever_the_path(tmp_path: Path) -> None:
     deep = tmp_path / ("a" * 80)
     assert len(str(ray_folder(deep))) < 60
     assert ray_folder(Path("/srv/melodeon")) == Path("/srv/melodeon/ray")
+
+
+def test_a_start_can_be_broken_off(tmp_path: Path, ending: list[ChildProcess]) -> None:
+    one = child(tmp_path, "one", SLEEP)
+    ending.append(one)
+    supervisor = Supervisor([ProcessPart(one, ready=lambda: False)], say=lambda _: None)
+    stopping = threading.Event()
+    threading.Timer(0.5, stopping.set).start()
+    supervisor.start(stopping)
+    supervisor.stop()
+    assert not one.running()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from streamlit.testing.v1 import AppTest
 
 from serving import catalogue
 from studio.words.account import Account, Role
@@ -120,3 +121,18 @@ def test_a_double_click_has_one_key_and_a_later_or_other_wish_another(monkeypatc
     assert state.submit_key(wish, now=NOW + timedelta(seconds=1)) == first
     assert state.submit_key(wish, now=NOW + timedelta(minutes=1)) != first
     assert state.submit_key(other, now=NOW + timedelta(minutes=1)) != first
+
+
+def _details(song, viewer) -> None:
+    from ui.widgets.song_view import draw_details
+
+    draw_details(song, viewer=viewer)
+
+
+def test_the_note_of_a_song_is_its_owners() -> None:
+    noted = song(note="Two lines did [not] fit.")
+    mine = AppTest.from_function(_details, args=(noted, ADA)).run()
+    assert [info.value for info in mine.info] == [escape(noted.note)]
+    assert not mine.exception
+    for viewer, shown in ((None, noted), (ADA, song())):
+        assert not AppTest.from_function(_details, args=(shown, viewer)).run().info

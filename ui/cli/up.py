@@ -18,7 +18,7 @@ from configs.settings import Settings, settings
 from data.database import migrate
 from data.embedded_postgres import end_orphan
 from serving.processes import ChildProcess, end_leftovers
-from serving.stack import ProcessPart, answers, child_environment, stack_parts, with_free_ports
+from serving.stack import RAY_PORTS, ProcessPart, answers, child_environment, stack_parts, with_free_ports
 from serving.supervisor import Part, Supervisor
 from studio.errors import MelodeonError
 
@@ -88,8 +88,9 @@ def running_stack(
         watcher = threading.Thread(target=supervisor.watch, args=(watching,), name="watch", daemon=True)
         try:
             supervisor.start(stopping)
-            write_running(used.var, _running(used))
-            watcher.start()
+            if not stopping.is_set():
+                write_running(used.var, _running(used))
+                watcher.start()
             yield used
         finally:
             watching.set()
@@ -110,7 +111,14 @@ def _end_leftovers(chosen: Settings, say: Callable[[str], None]) -> None:
 
 def _running(used: Settings) -> Running:
     port = used.database.port if used.database.url is None else None
-    return Running(pid=os.getpid(), web_url=web_url(used), gateway_url=gateway_url(used), database_port=port)
+    ray_ports = {name: getattr(used.serve, name) for name in RAY_PORTS} if used.serve.gateway_url is None else {}
+    return Running(
+        pid=os.getpid(),
+        web_url=web_url(used),
+        gateway_url=gateway_url(used),
+        database_port=port,
+        ray_ports=ray_ports,
+    )
 
 
 @click.command()

@@ -16,8 +16,8 @@ from ui.widgets.map import SONG
 from ui.widgets.song_actions import act
 
 STATUS_TEXT: Final = {
-    JobState.QUEUED: "In the queue",
-    JobState.PROCESSING: "Being made",
+    JobState.QUEUED: "On its way",
+    JobState.PROCESSING: "On its way",
     JobState.FAILED: "Failed",
     JobState.CANCELLED: "Cancelled",
     JobState.NO_CREDITS: "Needs credits",

@@ -47,6 +47,7 @@ NEVER_AT_A_DOOR = {
     "port_taken": "the supervisor's",
     "postgres_failed": "the supervisor's",
     "replica_lost": "the worker's",
+    "unreadable_brief": "the worker's",
     "unavailable": "the worker's and health checks'",
     "unknown_plan": "accounts have plans of ours",
     "unreadable_audio": "a replica's",
