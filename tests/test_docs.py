@@ -113,8 +113,7 @@ def unknown_doors(text: str, paths: dict[str, dict[str, object]]) -> list[str]:
 def dead_links(page: Path, text: str) -> list[str]:
     """Relative links to what does not exist."""
     found = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
-    dead = [target for target in found if target and not (page.parent / target).exists()]
-    return dead
+    return [target for target in found if target and not (page.parent / target).exists()]
 
 
 def missing_files(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 After each test the fixture ``well_again`` waits until every part works and reads all books.
 """
 
+import json
 import os
 import signal
 import time
@@ -78,10 +79,21 @@ def test_an_actor_of_serve_dies(songs: Songs, rays: Rays, name: str) -> None:
     is_made(songs, make_and_break(songs, lambda: kill(rays.named(name))))
 
 
-def test_the_ray_head_dies(stack: Stack, songs: Songs) -> None:
-    is_made(songs, make_and_break(songs, lambda: kill(stack.pid_of("engines"))))
+def test_the_ray_head_dies_and_the_doctor_sees_it(stack: Stack, songs: Songs) -> None:
+    well = stack.melodeon("doctor", "--json")
+    assert well.returncode == 0, well.stdout
+
+    def breaks() -> None:
+        kill(stack.pid_of("engines"))
+        ill = stack.melodeon("doctor", "--json")
+        broken = [check["name"] for check in json.loads(ill.stdout)["checks"] if not check["ok"]]
+        assert ill.returncode == 1
+        assert broken == ["gateway"] or {name.split()[0] for name in broken} == {"engine"}
+
+    is_made(songs, make_and_break(songs, breaks))
 
 
+@pytest.mark.long
 def test_rays_control_store_dies(songs: Songs, rays: Rays) -> None:
     is_made(songs, make_and_break(songs, lambda: kill(rays.named("gcs_server"))))
 
