@@ -16,7 +16,7 @@ class Running:
 
     Attributes:
         pid: of the supervisor.
-        web_url, gateway_url: without a trailing slash.
+        web_url, gateway_url: without a trailing slash; ``web_url`` is empty while no pages are served.
         database_port: of the embedded Postgres, None when another database is used.
         ray_ports: those Ray was started with, by their setting; empty when it runs elsewhere.
     """
@@ -46,6 +46,11 @@ def web_url(settings: Settings) -> str:
     """Base URL of the pages, as people type it."""
     if settings.web.public_url:
         return settings.web.public_url.rstrip("/")
+    return local_web_url(settings)
+
+
+def local_web_url(settings: Settings) -> str:
+    """Base URL of the pages on this machine, whatever stands in front of them."""
     host = "127.0.0.1" if settings.web.host in ("0.0.0.0", "::") else settings.web.host  # noqa: S104
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.web.port}"
@@ -94,7 +99,7 @@ def attach(settings: Settings) -> Settings:
     if running is None:
         return settings
     serve = settings.serve.model_copy(update={"gateway_url": running.gateway_url, **running.ray_ports})
-    web = settings.web.model_copy(update={"public_url": running.web_url})
+    web = settings.web.model_copy(update={"public_url": running.web_url or settings.web.public_url})
     database = settings.database
     if running.database_port is not None:
         database = database.model_copy(update={"port": running.database_port})

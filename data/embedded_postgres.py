@@ -293,6 +293,9 @@ class EmbeddedPostgres:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
             if known is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
+            # The details of a failed statement, and its text, quote what people wrote: not into the log.
+            for name, value in (("log_error_verbosity", "terse"), ("log_min_error_statement", "panic")):
+                connection.execute(f"ALTER ROLE {USER} SET {name} = {value}")
 
 
 def end_orphan(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from configs.settings import Settings
 from data.database import Database, head, revision
@@ -154,12 +155,19 @@ class NoWorker(MelodeonError):
         super().__init__(f"No worker has shown a sign of life.{waits}")
 
 
-def check_address(web_url: str) -> Check:
-    """The session cookie is as safe as the address allows."""
-    if web_url.startswith("https://") or "//127.0.0.1" in web_url or "//localhost" in web_url:
+def check_address(web_url: str, host: str) -> Check:
+    """The session cookie is as safe as the address allows.
+
+    Args:
+        web_url: as people type it.
+        host: the interface the pages listen on.
+    """
+    here = host in ("127.0.0.1", "::1", "localhost")
+    if web_url.startswith("https://") or (here and urlsplit(web_url).hostname in ("127.0.0.1", "::1", "localhost")):
         return Check(name="address", ok=True, sentence=f"People reach the pages at {web_url}.")
     sentence = (
-        f"People reach the pages at {web_url} without https: the session cookie crosses the network in the clear. "
+        f"People reach the pages at {web_url} on {host} without https: the session cookie crosses the network in the "
+        "clear. "
         "Put a proxy with a certificate in front and set MELODEON_WEB__PUBLIC_URL to its https address."
     )
     return Check(name="address", ok=False, sentence=sentence)
@@ -213,6 +221,6 @@ def all_checks(
         *([check_worker(database)] if database_check.ok else []),
         check_store(store),
         *check_engines(gateway),
-        check_address(web_url),
+        check_address(web_url, settings.web.host),
         check_ray_ports(settings),
     ]

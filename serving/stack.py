@@ -228,7 +228,9 @@ class EnginesPart:
     def start(self) -> None:
         """Start the head."""
         self._applied = False
-        ray_folder(self._settings.var).mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = ray_folder(self._settings.var)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.chmod(0o700)
         self._child.start()
 
     def running(self) -> bool:
@@ -309,12 +311,15 @@ class ApplicationFailed(MelodeonError):
 
 
 def ray_folder(var: Path) -> Path:
-    """Where Ray keeps its sockets and logs: under ``var`` unless its path is too long for a socket (107 bytes)."""
-    inside = var / "ray"
+    """Where Ray keeps its sockets and logs: under ``var`` unless its path is too long for a socket (107 bytes).
+
+    Ray opens this folder to everybody; its parent, which is ours, stays closed.
+    """
+    inside = var / "ray" / "temp"
     if len(os.fsencode(inside)) <= LONGEST_RAY_FOLDER:
         return inside
     digest = hashlib.sha256(os.fsencode(var)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"melodeon-{digest}"
+    return Path(tempfile.gettempdir()) / f"melodeon-{digest}" / "temp"
 
 
 def stack_parts(settings: Settings, secrets: Secrets) -> list[Part]:

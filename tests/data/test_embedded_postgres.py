@@ -108,6 +108,18 @@ def test_it_is_reached_by_the_password_over_loopback_only(make_server: MakeServe
     assert PASSWORD not in repr(server)
 
 
+def test_the_log_never_quotes_what_people_wrote(home: Path, make_server: MakeServer) -> None:
+    server = make_server()
+    server.start()
+    _tell(server, "CREATE TABLE checked (text text CHECK (text <> 'my secret lyric'))")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        _tell(server, "INSERT INTO checked VALUES ('my secret lyric')")
+    _tell(server, "DROP TABLE checked")
+    log = (home / "postgres.log").read_text()
+    assert "violates check constraint" in log
+    assert "my secret lyric" not in log
+
+
 def test_the_product_syncs_to_disk(home: Path) -> None:
     server = EmbeddedPostgres(
         folder=home / "cluster",

@@ -75,11 +75,17 @@ def test_secrets_that_others_can_read_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "ok"),
-    [("http://127.0.0.1:8600", True), ("https://songs.example", True), ("http://songs.example", False)],
+    ("url", "host", "ok"),
+    [
+        ("http://127.0.0.1:8600", "127.0.0.1", True),
+        ("https://songs.example", "0.0.0.0", True),
+        ("http://songs.example", "127.0.0.1", False),
+        ("http://127.0.0.1:8600", "0.0.0.0", False),
+        ("http://127.0.0.1.evil.example", "127.0.0.1", False),
+    ],
 )
-def test_an_address_without_https_is_told_unless_it_is_this_machine(url: str, ok: bool) -> None:
-    assert health.check_address(url).ok is ok
+def test_an_address_without_https_is_told_unless_it_is_this_machine(url: str, host: str, ok: bool) -> None:
+    assert health.check_address(url, host).ok is ok
 
 
 def test_too_little_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

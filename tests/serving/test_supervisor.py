@@ -204,7 +204,7 @@ def test_no_free_port_is_a_sentence() -> None:
 def test_ray_gets_a_short_folder_whatever_the_path(tmp_path: Path) -> None:
     deep = tmp_path / ("a" * 80)
     assert len(str(ray_folder(deep))) < 60
-    assert ray_folder(Path("/srv/melodeon")) == Path("/srv/melodeon/ray")
+    assert ray_folder(Path("/srv/melodeon")) == Path("/srv/melodeon/ray/temp")
 
 
 def test_a_start_can_be_broken_off(tmp_path: Path, ending: list[ChildProcess]) -> None:

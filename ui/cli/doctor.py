@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,16 @@ from configs.secrets import load_or_create
 from configs.settings import settings
 from serving import health
 from serving.api.services import open_services
+from studio.errors import MelodeonError
+
+
+class NotInstalled(MelodeonError):
+    """There is nothing to look at."""
+
+    code = "not_installed"
+
+    def __init__(self, var: Path) -> None:
+        super().__init__(f"Nothing has been started under {var} yet: run `make run` there, or set MELODEON_VAR.")
 
 
 @click.command()
@@ -20,6 +31,8 @@ def doctor(as_json: bool) -> None:
     """Look at every part and say what is wrong and what to do."""
     chosen = attach(settings())
     configure(chosen.logs.model_copy(update={"level": "ERROR"}), part="doctor")
+    if not (chosen.var / "secrets").is_dir():
+        raise NotInstalled(chosen.var)
     secrets = load_or_create(chosen.var)
     services = open_services(chosen, secrets)
     checks = health.all_checks(

@@ -11,12 +11,22 @@ from typing import IO
 
 import click
 
-from configs.addresses import Running, database_url, forget_running, gateway_url, read_running, web_url, write_running
+from configs.addresses import (
+    Running,
+    database_url,
+    forget_running,
+    gateway_url,
+    local_web_url,
+    read_running,
+    web_url,
+    write_running,
+)
 from configs.logs import configure
 from configs.secrets import Secrets, load_or_create
 from configs.settings import Settings, settings
 from data.database import migrate
 from data.embedded_postgres import end_orphan
+from serving.api.views import PREFIX
 from serving.processes import ChildProcess, end_leftovers
 from serving.stack import RAY_PORTS, ProcessPart, answers, child_environment, stack_parts, with_free_ports
 from serving.supervisor import Part, Supervisor
@@ -29,7 +39,7 @@ class AlreadyRunning(MelodeonError):
     code = "already_running"
 
     def __init__(self, running: Running | None) -> None:
-        where = f" at {running.web_url}" if running else ""
+        where = f" at {running.web_url}" if running and running.web_url else ""
         super().__init__(
             f"Melodeon is already running{where}; stop it with Ctrl-C there, or set MELODEON_VAR elsewhere."
         )
@@ -39,7 +49,7 @@ def web_part(chosen: Settings) -> Part:
     """The pages and the HTTP doors: one uvicorn process."""
     command = [sys.executable, "-m", "ui.server"]
     child = ChildProcess("web", command, var=chosen.var, env=child_environment(chosen))
-    health = f"http://127.0.0.1:{chosen.web.port}/api/v1/health"
+    health = f"{local_web_url(chosen)}{PREFIX}/health"
     return ProcessPart(child, ready=lambda: answers(health))
 
 
@@ -89,7 +99,7 @@ def running_stack(
         try:
             supervisor.start(stopping)
             if not stopping.is_set():
-                write_running(used.var, _running(used))
+                write_running(used.var, _running(used, with_web=with_web))
                 watcher.start()
             yield used
         finally:
@@ -109,12 +119,12 @@ def _end_leftovers(chosen: Settings, say: Callable[[str], None]) -> None:
         say(f"Ended what an earlier start had left running: {', '.join(ended)}.")
 
 
-def _running(used: Settings) -> Running:
+def _running(used: Settings, *, with_web: bool) -> Running:
     port = used.database.port if used.database.url is None else None
     ray_ports = {name: getattr(used.serve, name) for name in RAY_PORTS} if used.serve.gateway_url is None else {}
     return Running(
         pid=os.getpid(),
-        web_url=web_url(used),
+        web_url=web_url(used) if with_web else "",
         gateway_url=gateway_url(used),
         database_port=port,
         ray_ports=ray_ports,
