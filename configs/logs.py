@@ -2,10 +2,14 @@
 
 import logging
 import sys
+import traceback
+from typing import Final
 
 import structlog
 
 from configs.settings import LogSettings
+
+_FRAMES: Final = 8
 
 
 def configure(settings: LogSettings, *, part: str) -> None:
@@ -30,7 +34,8 @@ def configure(settings: LogSettings, *, part: str) -> None:
     last: list[structlog.types.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if settings.format == "json"
-        else [structlog.dev.ConsoleRenderer()]
+        # not the renderer's own choice, which shows the values of local variables: passwords, secrets, prompts
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -47,3 +52,8 @@ def configure(settings: LogSettings, *, part: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
+
+
+def stack_of(error: BaseException) -> str:
+    """Where an error was raised, for a log line, without the error's own text: it may quote what people wrote."""
+    return "".join(traceback.format_tb(error.__traceback__)[-_FRAMES:])

@@ -10,9 +10,9 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -29,11 +29,14 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
 class DatabaseSettings(_Section):
     """Postgres. Without ``url`` the product starts its own server under ``var/postgres``."""
 
     url: SecretStr | None = None
-    port: int = 5433
+    port: Port = 5433
     pool_size: int = Field(default=10, ge=1, le=200)
     statement_timeout_s: float = Field(default=30.0, gt=0)
 
@@ -55,7 +58,7 @@ class WebSettings(_Section):
     """The pages and the HTTP doors."""
 
     host: str = "127.0.0.1"
-    port: int = Field(default=8600, ge=1, le=65_535)
+    port: Port = 8600
     public_url: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     session_days: int = Field(default=14, ge=1, le=365)
@@ -66,13 +69,13 @@ class ServeSettings(_Section):
 
     gateway_url: str | None = None
     config: Path = _HERE / "serve" / "laptop.yaml"
-    http_port: int = 8610
-    gcs_port: int = 8611
-    dashboard_port: int = 8612
-    agent_port: int = 8613
-    metrics_port: int = 8614
-    client_port: int = 8615
-    worker_ports_from: int = 18_600
+    http_port: Port = 8610
+    gcs_port: Port = 8611
+    dashboard_port: Port = 8612
+    agent_port: Port = 8613
+    metrics_port: Port = 8614
+    client_port: Port = 8615
+    worker_ports_from: int = Field(default=18_600, ge=1, le=65_436)
     client_timeout_s: float = Field(default=900.0, gt=0)
 
 
@@ -88,6 +91,12 @@ class WorkerSettings(_Section):
     retry_base_s: float = Field(default=5.0, ge=0)
     max_attempts: int = Field(default=3, ge=1, le=10)
     job_deadline_s: float = Field(default=900.0, gt=0)
+
+    @model_validator(mode="after")
+    def _outlives_a_missed_beat(self) -> Self:
+        if self.lease_s < 2 * self.heartbeat_s:
+            raise ValueError("lease_s must be at least twice heartbeat_s, or workers lose Jobs that they still work on")
+        return self
 
 
 class LogSettings(_Section):
@@ -176,7 +185,7 @@ def _sentence(item: ErrorDetails) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return f"There is no setting {name}." + _hint("MELODEON_" + name.replace(".", "__").upper())
-    return f"Setting {name}: {item['msg']}."
+    return f"Setting {name}: {item['msg'].removeprefix('Value error, ')}."
 
 
 def load(**overrides: Any) -> Settings:

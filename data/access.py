@@ -20,7 +20,7 @@ class NotFound(MelodeonError):
 
 
 def may_see(account: Account | None, song: Song) -> bool:
-    """Published songs are everybody's; private ones their owner's, and those's who answer for the house."""
+    """A published song everybody; a private one its owner, and those who answer for the house."""
     return song.published_at is not None or _owns(account, song) or _has(account, Role.MODERATOR, Role.ADMIN)
 
 

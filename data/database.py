@@ -1,9 +1,11 @@
 """The door to Postgres: connections, transactions and the schema's version."""
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from alembic import command
@@ -12,10 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from studio.errors import MelodeonError
 
@@ -23,6 +25,9 @@ __all__ = ["Database", "DatabaseBusy", "DatabaseUnreachable", "Session", "head",
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _CONNECT_TIMEOUT_S: Final = 5
+_REST_S: Final = 30.0
+"""A connection that has rested for longer is asked for a sign of life before it is used."""
+_REST_BEGAN: Final = "rest began"
 _MIGRATION_LOCK: Final = 0x6D696772  # any number, the same in every process
 _GONE: Final = ("08", "57P01", "57P02", "57P03")
 """SQLSTATE classes and codes of a lost server: connection exceptions, shutdown, crash, starting up."""
@@ -75,7 +80,6 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=pool_timeout_s,
-            pool_pre_ping=True,
             hide_parameters=True,
             isolation_level="READ COMMITTED",
             connect_args={
@@ -85,6 +89,8 @@ class Database:
             },
         )
         event.listen(self._engine, "handle_error", _without_values)
+        event.listen(self._engine, "checkin", _begin_rest)
+        event.listen(self._engine, "checkout", self._check_rested)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
     def __repr__(self) -> str:
@@ -110,6 +116,21 @@ class Database:
         """Ask the server for a sign of life; raises `DatabaseUnreachable`."""
         with self.transaction() as session:
             session.execute(text("SELECT 1"))
+
+    def _check_rested(self, connection: Any, entry: ConnectionPoolEntry, _: object) -> None:
+        """Have a connection replaced, and all that rest beside it, when it broke while it rested.
+
+        The pool's own pre-ping would ask the server before every transaction. A server that goes away says so, or its
+        system does; what it said waits in the socket, and to look there costs no round trip. Only a network that lost
+        the connection without a word is found by asking.
+        """
+        rest_began = entry.info.get(_REST_BEGAN)
+        if rest_began is None or (time.monotonic() - rest_began < _REST_S and not _was_spoken_to(connection)):
+            return
+        try:
+            self._engine.dialect.do_ping(connection)
+        except psycopg.OperationalError as error:
+            raise InvalidatePoolError from error
 
     def dispose(self) -> None:
         """Close the pool's connections. A later transaction opens new ones."""
@@ -153,6 +174,19 @@ def _config() -> Config:
 
 def _parsed(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _begin_rest(_: object, entry: ConnectionPoolEntry) -> None:
+    entry.info[_REST_BEGAN] = time.monotonic()
+
+
+def _was_spoken_to(connection: psycopg.Connection) -> bool:
+    """Whether something unread has come from the server, be it the end of the connection."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _without_values(context: ExceptionContext) -> None:

@@ -3,7 +3,10 @@
 from collections.abc import AsyncIterator
 
 import psycopg
+import structlog
 from psycopg import sql
+
+_log = structlog.get_logger(__name__)
 
 
 async def notifications(conninfo: str, channel: str) -> AsyncIterator[str]:
@@ -16,5 +19,5 @@ async def notifications(conninfo: str, channel: str) -> AsyncIterator[str]:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             async for notice in connection.notifies():
                 yield notice.payload
-    except psycopg.Error:
-        return
+    except psycopg.Error as error:
+        _log.warning("listening broke off", channel=channel, error=type(error).__name__)

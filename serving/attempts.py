@@ -205,7 +205,6 @@ def _claim(session: Session, account_id: AccountId, *, lease_s: float) -> Claime
     if claimed is not None:
         lanes.count_start(session, account_id)
         job_songs.set_status(session, claimed.job_id, JobState.PROCESSING)
-        job_rows.notify(session, account_id, claimed.job_id)
     return claimed
 
 
@@ -255,6 +254,5 @@ def _fail(
 def _requeue(session: Session, standing: Standing, *, failures: int, pause_s: float, code: str, sentence: str) -> None:
     job_rows.requeue(session, standing.job_id, failures=failures, pause_s=pause_s, reason=sentence, code=code)
     job_songs.set_status(session, standing.job_id, JobState.QUEUED)
-    job_rows.notify(session, standing.account_id, standing.job_id)
     if job_rows.has_ready(session, standing.account_id):
         queue.wake(session, standing.account_id)

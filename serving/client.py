@@ -30,6 +30,7 @@ from serving.contract import (
 from studio.errors import MelodeonError
 
 CONNECT_S: Final = 5.0
+HEALTH_S: Final = 5.0
 SILENCE_S: Final = 30.0
 """The host shows a sign of life every few seconds; after this long without any the stream counts as broken."""
 
@@ -123,11 +124,11 @@ class GatewayClient:
             raise DeadlineExceeded(deadline_s) from None
         raise ReplicaLost("the stream ended before its last word.")
 
-    def health(self, *, timeout_s: float = 5.0) -> HealthAnswer:
+    def health(self) -> HealthAnswer:
         """How each application is. Raises `Unavailable`."""
         try:
             response = httpx.get(
-                self._base_url + HEALTH_PATH, headers=self._headers, timeout=timeout_s, verify=self._tls
+                self._base_url + HEALTH_PATH, headers=self._headers, timeout=HEALTH_S, verify=self._tls
             )
             response.raise_for_status()
             return HealthAnswer.model_validate_json(response.content)

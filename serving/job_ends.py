@@ -48,7 +48,6 @@ def end(
         ledger.settle(session, standing.job_id, captured=captured, key=key, now=now)
     songs_state = JobState.FAILED if state is JobState.PROCESSED else state
     job_songs.set_status(session, standing.job_id, songs_state, reason=reason)
-    job_rows.notify(session, standing.account_id, standing.job_id)
 
 
 def end_cancelled(session: Session, standing: job_rows.Standing, *, now: datetime) -> None:

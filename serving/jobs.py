@@ -171,7 +171,6 @@ def cancel(session: Session, account: Account, job_id: JobId, *, now: datetime) 
         job_ends.end_cancelled(session, standing, now=now)
     elif standing.state is JobState.PROCESSING:
         job_rows.ask_to_cancel(session, job_id)
-        job_rows.notify(session, account.id, job_id)
     return get(session, account, job_id)
 
 
@@ -278,5 +277,4 @@ def _locked(session: Session, account: Account, job_id: JobId) -> job_rows.Stand
 def _announce(session: Session, account: Account, job_id: JobId, state: JobState) -> Job:
     if state is JobState.QUEUED:
         queue.wake(session, account.id)
-    job_rows.notify(session, account.id, job_id)
     return get(session, account, job_id)

@@ -7,7 +7,6 @@ must succeed; cover and tags may fail without harm.
 
 import asyncio
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
+from configs.logs import stack_of
 from configs.settings import WorkerSettings
 from data.database import Database, DatabaseUnreachable, Session
 from data.repositories.jobs import Claimed
@@ -160,7 +160,9 @@ class Orchestrator:
 
     async def _fail(self, work: _Work, error: BaseException, *, retryable: bool) -> None:
         code, sentence = _told(error)
-        _log.warning("attempt failed", code=code, retryable=retryable, error=type(error).__name__, at=_place(error))
+        _log.warning(
+            "attempt failed", code=code, retryable=retryable, error=type(error).__name__, stack=stack_of(error)
+        )
         pause_s = await self._write(
             attempts.fail,
             work,
@@ -356,12 +358,6 @@ def _may_be_tried_again(error: BaseException) -> bool:
     if isinstance(error, ModelRejected):
         return error.retryable
     return isinstance(error, ReplicaLost | DeadlineExceeded) or not isinstance(error, MelodeonError)
-
-
-def _place(error: BaseException) -> str:
-    """Where it was raised; the error's own text may quote what people wrote and stays out of the logs."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def _now() -> datetime:

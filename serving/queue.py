@@ -44,7 +44,7 @@ class AlarmClock:
     """
 
     def __init__(self, conninfo: str, *, run_lane: RunLane, chores: dict[str, tuple[str, Chore]]) -> None:
-        self._app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
+        self._app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo, configure=_by_itself))
         self._opened = asyncio.Event()
 
         @self._app.task(name=lanes.ALARM_TASK, queue=lanes.ALARM_QUEUE)
@@ -112,6 +112,11 @@ class AlarmClock:
         for alarm in stalled:
             await _recover(manager, alarm)
         return len(stalled)
+
+
+async def _by_itself(connection: Any) -> None:
+    """Each of the library's statements is a transaction of its own: BEGIN and COMMIT would be round trips."""
+    await connection.set_autocommit(True)
 
 
 async def _recover(manager: Any, alarm: Any) -> None:

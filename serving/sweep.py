@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from configs.logs import stack_of
 from data.database import Database, DatabaseUnreachable
 from data.object_store import ObjectStore
 from data.repositories import assets as asset_rows
@@ -81,7 +82,7 @@ async def sweep_for_ever(
         except DatabaseUnreachable:
             _log.warning("sweep skipped: the database does not answer")
         except Exception as error:  # noqa: BLE001 - the sweep heals everything else, so nothing may end it
-            _log.warning("sweep failed", error=type(error).__name__)
+            _log.warning("sweep failed", error=type(error).__name__, stack=stack_of(error))
         await asyncio.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, no secret
 
 

@@ -64,8 +64,8 @@ class LaneRunner:
             try:
                 await self._work(claimed)
             except Exception as error:  # noqa: BLE001 - its lease ends and the sweep takes the Job up; others go on
-                # the type only: a database error's text quotes what people wrote
-                _log.error("work broke off", job_id=claimed.job_id, error=type(error).__name__)
+                told = {"error": type(error).__name__, "stack": logs.stack_of(error)}
+                _log.error("work broke off", job_id=claimed.job_id, **told)
             may_claim = not self.stopping and time.monotonic() < until
             claimed = await asyncio.to_thread(self._go_on, account_id, may_claim=may_claim)
 

@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import ColumnElement, Row, case, delete, func, insert, literal, select, update
@@ -66,7 +67,8 @@ class EmailTaken(MelodeonError):
         super().__init__("There is an account with this e-mail address already. Sign in instead?")
 
 
-class Credentials(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
     """What signing in needs to know of an account.
 
     Attributes:
@@ -75,7 +77,7 @@ class Credentials(NamedTuple):
     """
 
     account_id: AccountId
-    password_hash: str | None
+    password_hash: str | None = field(repr=False)
     locked_until: datetime | None
 
 
@@ -161,7 +163,9 @@ def credentials(session: Session, name: str) -> Credentials | None:
             case((AccountRow.locked_until > func.now(), AccountRow.locked_until)),
         ).where(condition, AccountRow.deleted_at.is_(None))
     ).one_or_none()
-    return None if row is None else Credentials(AccountId(row[0]), row[1], row[2])
+    if row is None:
+        return None
+    return Credentials(account_id=AccountId(row[0]), password_hash=row[1], locked_until=row[2])
 
 
 def set_password(session: Session, account_id: AccountId, password_hash: str) -> None:

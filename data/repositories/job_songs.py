@@ -107,13 +107,15 @@ def insert(
     session.execute(_INSERT, songs)
 
 
+_SET_STATUS = text(
+    "UPDATE song SET status = :status, reason = :reason, updated_at = now()"
+    " WHERE job_id = :job_id AND status <> 'processed' AND deleted_at IS NULL"
+)
+
+
 def set_status(session: Session, job_id: JobId, state: JobState, *, reason: str = "") -> None:
     """Every Song of the Job that is not processed has this status now."""
-    statement = text(
-        "UPDATE song SET status = :status, reason = :reason, updated_at = now()"
-        " WHERE job_id = :job_id AND status <> 'processed' AND deleted_at IS NULL"
-    )
-    session.execute(statement, {"job_id": job_id, "status": state.value, "reason": reason})
+    session.execute(_SET_STATUS, {"job_id": job_id, "status": state.value, "reason": reason})
 
 
 def number_open(session: Session, job_id: JobId) -> int:

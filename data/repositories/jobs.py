@@ -1,7 +1,8 @@
 """Jobs: the rows behind the words `Job` and `Claimed`. ``serving`` decides what may happen; here is only SQL.
 
 Time is the database's: ``statement_timestamp()``, so that waiting for a lock does not shorten a lease. Every write
-for a worker names the attempt and touches nothing when another attempt has taken over.
+for a worker names the attempt and touches nothing when another attempt has taken over. Every write that people may
+see tells listeners, on `CHANGED`, when the transaction commits; in the same statement, to save its round trip.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping, TextClause, text
 
 from data.database import Session
 from studio.words.brief import Brief, BriefKind, BriefMode, Controls, UnfitBrief
@@ -23,6 +24,11 @@ CANCEL: Final = "melodeon_cancel"
 """NOTIFY channel that tells the worker at work on a Job to stop; the payload is the Job's id."""
 
 _LAST: Final = 50
+
+
+def _sql(statement: str) -> TextClause:
+    """The statement; ``{tell}`` in it tells listeners of the job row at hand."""
+    return text(statement.replace("{tell}", "pg_notify('melodeon_job', account_id || ':' || id)"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +83,25 @@ def brief_from_json(values: Mapping[str, Any]) -> Brief | None:
         return None
 
 
-_SELECT = """
+_SELECT: Final = """
     SELECT j.*, p.stage, p.fraction, p.message, p.stages,
            ARRAY(SELECT id FROM song WHERE job_id = j.id AND deleted_at IS NULL ORDER BY take_index) AS song_ids
-      FROM job j LEFT JOIN job_progress p ON p.job_id = j.id
+      FROM {jobs} j LEFT JOIN job_progress p ON p.job_id = j.id
 """
-_BY_ID = text(_SELECT + " WHERE j.id = :job_id")
-_BY_KEY = text(_SELECT + " WHERE j.account_id = :account_id AND j.idempotency_key = :key")
-_RECENT = text(_SELECT + " WHERE j.account_id = :account_id ORDER BY j.number DESC LIMIT :most")
-_ACTIVE = text(
-    _SELECT + " WHERE j.account_id = :account_id AND j.state IN ('queued', 'processing') ORDER BY j.number LIMIT :most"
+
+
+def _select(jobs: str, rest: str) -> TextClause:
+    return text(_SELECT.replace("{jobs}", jobs) + rest)
+
+
+_BY_ID = _select("job", "WHERE j.id = :job_id")
+_BY_KEY = _select("job", "WHERE j.account_id = :account_id AND j.idempotency_key = :key")
+_RECENT = _select("job", "WHERE j.account_id = :account_id ORDER BY j.number DESC LIMIT :most")
+# Each half has an index of its own; "state IN (…)" would read the account's whole history or sort its whole queue.
+_ACTIVE = _select(
+    "(SELECT * FROM job WHERE account_id = :account_id AND state = 'processing' UNION ALL"
+    " (SELECT * FROM job WHERE account_id = :account_id AND state = 'queued' ORDER BY number LIMIT :most))",
+    "ORDER BY j.number LIMIT :most",
 )
 
 
@@ -139,11 +154,12 @@ def active(session: Session, account_id: AccountId, *, most: int) -> tuple[Job, 
     return tuple(_job(row) for row in rows)
 
 
-_INSERT = text(
+_INSERT = _sql(
     "INSERT INTO job (id, account_id, kind, state, brief, price_credits, idempotency_key, request_hash, trace_id,"
     "                 reason, reason_code, finished_at)"
     " VALUES (:id, :account_id, :kind, :state, CAST(:brief AS jsonb), :price_credits, :key, :request_hash, :trace_id,"
     "         :reason, :reason_code, CASE WHEN :ended THEN statement_timestamp() END)"
+    " RETURNING {tell}"
 )
 
 
@@ -191,7 +207,7 @@ def lock(session: Session, job_id: JobId) -> Standing | None:
     return Standing(**{**row, "state": JobState(row["state"])}) if row else None
 
 
-_CLAIM = text(
+_CLAIM = _sql(
     "UPDATE job SET state = 'processing', attempt = attempt + 1, reason = '', reason_code = '',"
     " lease_until = statement_timestamp() + make_interval(secs => :lease_s), started_at = statement_timestamp()"
     " WHERE id = (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued'"
@@ -200,7 +216,8 @@ _CLAIM = text(
     " RETURNING id AS job_id, account_id, (SELECT name FROM account WHERE id = :account_id) AS artist, brief,"
     "           attempt, results, failures AS number_of_failures, trace_id,"
     "           ARRAY(SELECT take_index FROM song WHERE job_id = job.id AND status <> 'processed'"
-    "                 AND deleted_at IS NULL ORDER BY take_index) AS open_takes"
+    "                 AND deleted_at IS NULL ORDER BY take_index) AS open_takes,"
+    "          {tell} AS told"
 )
 
 
@@ -209,7 +226,8 @@ def claim(session: Session, account_id: AccountId, *, lease_s: float) -> Claimed
     row = session.execute(_CLAIM, {"account_id": account_id, "lease_s": lease_s}).mappings().one_or_none()
     if row is None:
         return None
-    return Claimed(**{**row, "brief": brief_from_json(row["brief"]), "open_takes": tuple(row["open_takes"])})
+    words = {name: value for name, value in row.items() if name != "told"}
+    return Claimed(**{**words, "brief": brief_from_json(row["brief"]), "open_takes": tuple(row["open_takes"])})
 
 
 _EXTEND = text(
@@ -225,13 +243,13 @@ def extend_lease(session: Session, job_id: JobId, attempt: int, *, lease_s: floa
     return answer
 
 
-_PROGRESS = text(
+_PROGRESS = _sql(
     "INSERT INTO job_progress AS p (job_id, stage, fraction, message, stages, updated_at)"
     " SELECT id, :stage, :fraction, :message, CAST(:stages AS jsonb), statement_timestamp() FROM job"
     "  WHERE id = :job_id AND attempt = :attempt AND state = 'processing'"
     " ON CONFLICT (job_id) DO UPDATE SET stage = excluded.stage, fraction = excluded.fraction,"
     "  message = excluded.message, stages = excluded.stages, updated_at = excluded.updated_at"
-    " RETURNING (SELECT account_id FROM job WHERE id = p.job_id)"
+    " RETURNING (SELECT {tell} FROM job WHERE id = p.job_id)"
 )
 
 
@@ -245,7 +263,7 @@ def write_progress(
     message: str,
     stages: Mapping[str, float],
 ) -> bool:
-    """Say how far the attempt is (and notify); False when the attempt is over."""
+    """Say how far the attempt is; False when the attempt is over."""
     values = {
         "job_id": job_id,
         "attempt": attempt,
@@ -254,10 +272,7 @@ def write_progress(
         "message": message,
         "stages": json.dumps(dict(stages)),
     }
-    name = session.execute(_PROGRESS, values).scalar_one_or_none()
-    if name is not None:
-        notify(session, AccountId(name), job_id)
-    return name is not None
+    return session.execute(_PROGRESS, values).first() is not None
 
 
 _SAVE = text(
@@ -272,20 +287,24 @@ def save_result(session: Session, job_id: JobId, attempt: int, *, stage: Stage, 
     return bool(session.execute(_SAVE, values).rowcount)  # type: ignore[attr-defined]
 
 
-_END = text(
+_END = _sql(
     "UPDATE job SET state = :state, lease_until = NULL, finished_at = statement_timestamp(), failures = :failures,"
     " reason = :reason, reason_code = :code,"
-    " objects_swept = (attempt = 0 OR (attempt = 1 AND :tidy)) WHERE id = :job_id"
+    " objects_swept = (attempt = 0 OR (attempt = 1 AND :tidy)) WHERE id = :job_id RETURNING {tell}"
 )
-_REQUEUE = text(
+_REQUEUE = _sql(
     "UPDATE job SET state = 'queued', lease_until = NULL, failures = :failures, reason = :reason, reason_code = :code,"
     " ready_at = statement_timestamp() + make_interval(secs => :pause_s) WHERE id = :job_id"
+    " RETURNING {tell}"
 )
-_RENEW = text(
+_RENEW = _sql(
     "UPDATE job SET state = :state, round = round + 1, failures = 0, cancel_requested = false, ready_at = now(),"
     " started_at = NULL, finished_at = CASE WHEN :ended THEN statement_timestamp() END, price_credits = :price_credits,"
     " results = results - 'music' - 'cover' - 'tags', reason = :reason, reason_code = :code, objects_swept = false"
-    " WHERE id = :job_id"
+    " WHERE id = :job_id RETURNING {tell}"
+)
+_ASK_TO_CANCEL = _sql(
+    "UPDATE job SET cancel_requested = true WHERE id = :job_id RETURNING pg_notify('melodeon_cancel', id), {tell}"
 )
 
 
@@ -317,32 +336,27 @@ def renew(session: Session, job_id: JobId, *, state: JobState, price_credits: in
 
 def ask_to_cancel(session: Session, job_id: JobId) -> None:
     """Leave a flag for the worker and call it."""
-    session.execute(text("UPDATE job SET cancel_requested = true WHERE id = :job_id"), {"job_id": job_id})
-    session.execute(text("SELECT pg_notify(:channel, :job_id)"), {"channel": CANCEL, "job_id": job_id})
+    session.execute(_ASK_TO_CANCEL, {"job_id": job_id})
 
 
-def notify(session: Session, account_id: AccountId, job_id: JobId) -> None:
-    """Tell listeners that the Job changed, when the transaction commits."""
-    payload = {"channel": CHANGED, "payload": f"{account_id}:{job_id}"}
-    session.execute(text("SELECT pg_notify(:channel, :payload)"), payload)
+_QUEUED_SONGS = text(
+    "SELECT count(*) FROM (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
+    " JOIN song ON song.job_id = q.id AND song.status = 'queued'"
+)
+_HAS_READY = text(
+    "SELECT EXISTS (SELECT 1 FROM job WHERE account_id = :account_id AND state = 'queued'"
+    " AND ready_at <= statement_timestamp())"
+)
 
 
 def queued_songs(session: Session, account_id: AccountId, *, most: int) -> int:
     """How many songs of the account wait in the queue, counted up to ``most`` Jobs."""
-    statement = text(
-        "SELECT count(*) FROM (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
-        " JOIN song ON song.job_id = q.id AND song.status = 'queued'"
-    )
-    return int(session.execute(statement, {"account_id": account_id, "most": most}).scalar_one())
+    return int(session.execute(_QUEUED_SONGS, {"account_id": account_id, "most": most}).scalar_one())
 
 
 def has_ready(session: Session, account_id: AccountId) -> bool:
     """Whether a Job of the account could be claimed now, were none in process."""
-    statement = text(
-        "SELECT EXISTS (SELECT 1 FROM job WHERE account_id = :account_id AND state = 'queued'"
-        " AND ready_at <= statement_timestamp())"
-    )
-    return bool(session.execute(statement, {"account_id": account_id}).scalar_one())
+    return bool(session.execute(_HAS_READY, {"account_id": account_id}).scalar_one())
 
 
 def number_processing(session: Session) -> int:

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from data.database import Session
 from data.ids import new_id
@@ -42,8 +42,13 @@ class Answer:
     held_credits: int
 
 
-def _ask(session: Session, call: str, **values: Any) -> Answer:
-    row = session.execute(text(f"SELECT * FROM {call}"), values).one()  # noqa: S608 - ``call`` is a literal below
+_GRANT = text("SELECT * FROM ledger_grant(:transfer, :key, :account, :amount, :note, :now)")
+_HOLD = text("SELECT * FROM ledger_hold(:hold, :transfer, :key, :account, :job, :amount, :now)")
+_SETTLE = text("SELECT * FROM ledger_settle(:capture, :release, :key, :job, :captured, :now)")
+
+
+def _ask(session: Session, call: TextClause, **values: Any) -> Answer:
+    row = session.execute(call, values).one()
     return Answer(
         outcome=Outcome(row.outcome),
         transfer_id=row.transfer_id,
@@ -62,7 +67,7 @@ def grant(session: Session, account_id: AccountId, amount: int, *, key: str, not
     """promotion → available. ``done``, ``repeated`` or ``key reused``."""
     return _ask(
         session,
-        "ledger_grant(:transfer, :key, :account, :amount, :note, :now)",
+        _GRANT,
         transfer=new_id("transfer"),
         key=key,
         account=account_id,
@@ -76,7 +81,7 @@ def hold(session: Session, account_id: AccountId, job_id: JobId, amount: int, *,
     """available → held. ``done``, ``repeated``, ``key reused``, ``hold open`` or ``no credits``."""
     return _ask(
         session,
-        "ledger_hold(:hold, :transfer, :key, :account, :job, :amount, :now)",
+        _HOLD,
         hold=new_id("hold"),
         transfer=new_id("transfer"),
         key=key,
@@ -94,7 +99,7 @@ def settle(session: Session, job_id: JobId, *, captured: int, key: str, now: dat
     """
     return _ask(
         session,
-        "ledger_settle(:capture, :release, :key, :job, :captured, :now)",
+        _SETTLE,
         capture=new_id("transfer"),
         release=new_id("transfer"),
         key=key,

@@ -7,7 +7,7 @@ its account when the account's ``token_version`` moves on. Time here is the data
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,7 +30,7 @@ class Begun:
     """A session that has begun, and the ticket by which the browser gets its cookie."""
 
     session_id: SessionId
-    ticket: str
+    ticket: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
 
-def one_of(column: str, words: type[StrEnum], *, name: str | None = None) -> CheckConstraint:
+def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
     """A check that a text column holds one of the values of ``words``."""
     values = ", ".join(f"'{word.value}'" for word in words)
-    return CheckConstraint(f"{column} IN ({values})", name=name or column)
+    return CheckConstraint(f"{column} IN ({values})", name=column)

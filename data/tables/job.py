@@ -60,7 +60,7 @@ class JobRow(Base):
 
 
 class JobProgressRow(Base):
-    """How far a Job is. Written often, therefore apart and unlogged by history."""
+    """How far a Job is. Written often, therefore apart from the Job."""
 
     __tablename__ = "job_progress"
     __table_args__ = (

@@ -3,11 +3,12 @@
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from data.tables.base import Base, Count, Created, Id, Moment, Words
+from data.tables.base import Base, Count, Created, Id, Moment, Words, one_of
+from studio.words.credit import MovementKind
 
 
 class LedgerAccountRow(Base):
-    """What an Account has. System sides (revenue, promotion, …) are entries only, so that no row is hot."""
+    """What an Account has. The purses of the house are entries only, so that no row is hot."""
 
     __tablename__ = "ledger_account"
     __table_args__ = (
@@ -27,7 +28,7 @@ class TransferRow(Base):
     __tablename__ = "transfer"
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount"),
-        CheckConstraint("kind IN ('grant', 'hold', 'capture', 'release')", name="kind"),
+        one_of("kind", MovementKind),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from configs.logs import stack_of
 from studio.errors import MelodeonError
 
 log = structlog.get_logger(__name__)
@@ -100,7 +101,8 @@ def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     reference = uuid4().hex[:12]
     # The route, not the address: an address may hold a signed link.
     door = getattr(request.scope.get("route"), "path", "")
-    log.error("door.failed", reference=reference, method=request.method, door=door, exc_info=error)
+    where = {"method": request.method, "door": door, "error": type(error).__name__, "stack": stack_of(error)}
+    log.error("door.failed", reference=reference, **where)
     return bad(500, "internal", f"Something went wrong on our side. If it stays, report the reference {reference}.")
 
 

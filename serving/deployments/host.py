@@ -7,13 +7,13 @@ the deadline passes, and has each take finished and stored as soon as it exists.
 import asyncio
 import threading
 import time
-import traceback
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Final
 
 import structlog
 
+from configs.logs import stack_of
 from data.object_store import StoreUnavailable
 from serving.contract import (
     DoneEvent,
@@ -105,7 +105,7 @@ class EngineHost:
         except Cancelled:
             log.info("make.cancelled", **call.labels)
         except MemoryError as error:
-            log.error("make.out_of_memory", stack=_stack(error), **call.labels)  # noqa: TRY400 - see _stack
+            log.error("make.out_of_memory", stack=stack_of(error), **call.labels)  # noqa: TRY400 - see stack_of
             call.tell(FailedEvent(code="out_of_memory", sentence=_OUT_OF_MEMORY, retryable=True))
         except MelodeonError as error:
             log.warning("make.failed", code=error.code, **call.labels)
@@ -113,7 +113,7 @@ class EngineHost:
             call.tell(FailedEvent(code=error.code, sentence=error.sentence, retryable=retryable))
         except Exception as error:  # noqa: BLE001
             # whatever a model throws, the caller must get a last word
-            log.error("make.crashed", error=type(error).__name__, stack=_stack(error), **call.labels)  # noqa: TRY400
+            log.error("make.crashed", error=type(error).__name__, stack=stack_of(error), **call.labels)  # noqa: TRY400
             call.tell(FailedEvent(code="engine_error", sentence=_CRASHED, retryable=True))
 
     async def _compute(self, call: "_Call") -> list[Take]:
@@ -146,11 +146,6 @@ class EngineHost:
 
 _CRASHED: Final = "The engine failed unexpectedly. Please try again."
 _OUT_OF_MEMORY: Final = "The engine ran out of memory. Please try again, perhaps with a shorter song."
-
-
-def _stack(error: BaseException) -> str:
-    """Where it was raised, without the error's own text: a model may quote in it what people wrote."""
-    return "".join(traceback.format_tb(error.__traceback__)[-8:])
 
 
 class _Call:

@@ -21,10 +21,10 @@ class NotReady(MelodeonError):
     """The application takes no calls now: it starts, is being replaced, or failed to start."""
 
     code = "not_ready"
+    retry_after_s = 5.0
 
-    def __init__(self, application: str, status: str, *, retry_after_s: float = 5.0) -> None:
-        super().__init__(f"{application} is not ready ({status}); try again in {retry_after_s:g} s.")
-        self.retry_after_s = retry_after_s
+    def __init__(self, application: str, status: str) -> None:
+        super().__init__(f"{application} is not ready ({status}); try again in {self.retry_after_s:g} s.")
 
 
 class Router(Protocol):

@@ -36,7 +36,7 @@ class BuiltinCover:
 
     def _take(self, brief: Brief, index: int) -> Take:
         begun = time.perf_counter()
-        style = read_style(f"{brief.prompt}\n{brief.description}".strip())
+        style = read_style(brief.music_text)
         seed = brief.take_seed(index)
         picture = paint_cover(style, title=brief.title, artist=brief.artist, seed=seed, size_px=SIZE_PX)
         return Take(

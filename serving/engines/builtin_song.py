@@ -45,7 +45,7 @@ class BuiltinSong:
         """Compose and render every take: two at a time, long ones one after the other."""
         self.spec.fit(brief)
         together = _Together(on_progress, brief.takes)
-        length = length_s(brief, _style(brief), self.spec)
+        length = length_s(brief, read_style(brief.music_text), self.spec)
         with ThreadPoolExecutor(1 if length > LONG_S else SIDE_BY_SIDE, thread_name_prefix="take") as pool:
             futures = [pool.submit(self._take, brief, index, together) for index in range(brief.takes)]
             wait(futures)
@@ -63,7 +63,7 @@ class BuiltinSong:
     def _render(self, brief: Brief, index: int, together: "_Together") -> Take:
         begun = time.perf_counter()
         together.tell(index, Progress(fraction=0.0, message="Composing"))
-        style = _style(brief)
+        style = read_style(brief.music_text)
         score = self._compose(brief, index, style)
         clip = render(score, on_progress=lambda progress: together.tell(index, progress))
         sound = Sound(
@@ -94,10 +94,6 @@ class BuiltinSong:
             guidance=brief.take_guidance(index),
             instrumental=brief.instrumental or style.instrumental,
         )
-
-
-def _style(brief: Brief) -> Style:
-    return read_style(f"{brief.prompt}\n{brief.description}".strip())
 
 
 class _Together:

@@ -63,7 +63,7 @@ class BuiltinWords:
 
 def _style(brief: Brief) -> Style:
     """What the texts say about the music; the controls have the last word."""
-    style = read_style(_all_texts(brief))
+    style = read_style(brief.music_text)
     return replace(
         style,
         tempo_bpm=brief.controls.tempo_bpm or style.tempo_bpm,
@@ -89,9 +89,5 @@ def _lyrics(style: Style, subject: str, seed: int, duration_s: float) -> str:
 
 
 def _tags(brief: Brief, style: Style) -> Words:
-    text = "\n".join([_all_texts(brief), brief.title])
+    text = "\n".join([brief.music_text, brief.title])
     return Words(tags=tags_of(style, text, instrumental=style.instrumental, tempo_bpm=style.tempo_bpm))
-
-
-def _all_texts(brief: Brief) -> str:
-    return "\n".join(text for text in (brief.prompt, brief.description) if text)

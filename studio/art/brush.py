@@ -66,9 +66,9 @@ Stops = Sequence[tuple[float, Colour, float]]
 """Gradient stops: position 0-1, colour, alpha 0-1."""
 
 
-def down(top: float, bottom: float, stops: Stops, *, blur: float = 0.0) -> Any:
+def down(top: float, bottom: float, stops: Stops) -> Any:
     """A vertical gradient from ``top`` to ``bottom``."""
-    return across((0.0, top), (0.0, bottom), stops, blur=blur)
+    return across((0.0, top), (0.0, bottom), stops)
 
 
 def across(start: tuple[float, float], end: tuple[float, float], stops: Stops, *, blur: float = 0.0) -> Any:
@@ -160,11 +160,11 @@ def stars(easel: Easel, bottom: float, count: int) -> None:
         easel.canvas.drawCircle(x, y, size, fill(easel.palette.light, alpha))
 
 
-def draw_pixels(easel: Easel, pixels: np.ndarray[Any, np.dtype[np.uint8]], alpha: float = 1.0) -> None:
+def draw_pixels(easel: Easel, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     """Paint uint8 ``[height, width, 4]`` RGBA (not premultiplied) over the whole canvas, smoothly enlarged."""
     image = skia.Image.fromarray(np.ascontiguousarray(pixels), colorType=skia.kRGBA_8888_ColorType, copy=True)
     sampling = skia.SamplingOptions(skia.CubicResampler.Mitchell())
-    easel.canvas.drawImageRect(image, skia.Rect.MakeWH(SIDE, SIDE), sampling, skia.Paint(Alphaf=alpha))
+    easel.canvas.drawImageRect(image, skia.Rect.MakeWH(SIDE, SIDE), sampling, skia.Paint())
 
 
 def fractal_noise(rng: np.random.Generator, size: int, base: int, octaves: int) -> Field:

@@ -211,14 +211,12 @@ def _voiced(numerals: Sequence[str], keys: Sequence[Key], genre: str) -> list[Sl
 def _voicing(chord: Harmony, previous: tuple[int, ...]) -> tuple[int, ...]:
     """The close position around C4 that moves least from the chord before (after Tymoczko, 2006)."""
     tones = chord.tones if len(chord.tones) <= 4 else chord.tones[1:]
-    best: tuple[float, tuple[int, ...]] | None = None
-    for base in range(52, 64):
-        pitches = tuple(sorted(base + (tone - base) % 12 for tone in tones))
+
+    def cost(pitches: tuple[int, ...]) -> float:
         middle = sum(pitches) / len(pitches)
         motion = sum(min(abs(a - b) for b in previous) for a in pitches) if previous else 0
         rub = 2.0 if pitches[-1] - pitches[-2] == 1 else 0.0
-        cost = 0.6 * abs(middle - 60.5) + motion + rub
-        if best is None or cost < best[0]:
-            best = (cost, pitches)
-    assert best is not None  # noqa: S101 - twelve positions were tried
-    return best[1]
+        return 0.6 * abs(middle - 60.5) + motion + rub
+
+    positions = (tuple(sorted(base + (tone - base) % 12 for tone in tones)) for base in range(52, 64))
+    return min(positions, key=cost)

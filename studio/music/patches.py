@@ -74,11 +74,9 @@ def patch(name: str) -> Patch:
     return PATCHES[name]
 
 
-def _synth(wave: Wave, *, tail_s: float | None = None) -> Callable[[Tone], Samples]:
-    tail = wave.release_s if tail_s is None else tail_s
-
+def _synth(wave: Wave) -> Callable[[Tone], Samples]:
     def sound(tone: Tone) -> Samples:
-        out: Samples = subtractive(tone.press(tail), wave, tone.noise)
+        out: Samples = subtractive(tone.press(wave.release_s), wave, tone.noise)
         out *= np.float32(0.35 + 0.65 * tone.velocity)
         return out
 

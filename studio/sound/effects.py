@@ -13,6 +13,7 @@ from studio.sound.kernel import kernel
 from studio.units import RATE_HZ
 
 _BLOCK: Final = 1 << 17
+_PRE_DELAY_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +32,14 @@ class Compressor:
     release_s: float = 0.1
 
 
-def compress(samples: Samples, settings: Compressor, *, rate_hz: int = RATE_HZ) -> None:
+def compress(samples: Samples, settings: Compressor) -> None:
     """Compress in place (Giannoulis, Massberg and Reiss, JAES 2012: soft-knee gain computer)."""
     _compress(
         samples,
         float(settings.threshold_db),
         1.0 - 1.0 / settings.ratio,
-        math.exp(-1 / (settings.attack_s * rate_hz)),
-        math.exp(-1 / (settings.release_s * rate_hz)),
+        math.exp(-1 / (settings.attack_s * RATE_HZ)),
+        math.exp(-1 / (settings.release_s * RATE_HZ)),
     )
 
 
@@ -50,24 +51,23 @@ def drive(samples: Samples, *, gain_db: float) -> None:
     _drive(samples, 10 ** (gain_db / 20))
 
 
-def echo(samples: Samples, *, delay_s: float, level: float, feedback: float = 0.5, rate_hz: int = RATE_HZ) -> None:
-    """Add a ping-pong echo in place: four repeats, left and right by turns, narrowed to 300-5,000 Hz."""
+def echo(samples: Samples, *, delay_s: float, level: float) -> None:
+    """Add a ping-pong echo in place: four repeats, left and right by turns, narrowed to 300-5,000 Hz.
+
+    ``level``: of the first repeat, 0-1; each further one has half of the one before.
+    """
     frames = samples.shape[1]
     tail = samples.mean(axis=0, keepdims=True)
-    equalise(
-        tail,
-        (Band(kind="high_pass", frequency_hz=300.0), Band(kind="low_pass", frequency_hz=5_000.0)),
-        rate_hz=rate_hz,
-    )
-    step = round(delay_s * rate_hz)
+    equalise(tail, (Band(kind="high_pass", frequency_hz=300.0), Band(kind="low_pass", frequency_hz=5_000.0)))
+    step = round(delay_s * RATE_HZ)
     for repeat in range(4):
         shift = step * (repeat + 1)
         if step <= 0 or shift >= frames:
             return
-        _add(samples[repeat % samples.shape[0], shift:], tail[0, :-shift], level * feedback**repeat)
+        _add(samples[repeat % samples.shape[0], shift:], tail[0, :-shift], level * 0.5**repeat)
 
 
-def widen(samples: Samples, *, least: float, rate_hz: int = RATE_HZ) -> None:
+def widen(samples: Samples, *, least: float) -> None:
     """Widen a stereo sound in place until its side signal has ``least`` of the energy of its middle.
 
     The middle, 11 ms late, is added left and taken off right, so the mono sum stays as it was (Schroeder, JAES 1958).
@@ -77,7 +77,7 @@ def widen(samples: Samples, *, least: float, rate_hz: int = RATE_HZ) -> None:
     # left is middle + side, right is middle - side
     both = float(np.dot(samples[0], samples[0]) + np.dot(samples[1], samples[1])) / 2
     lacking = least - (both - energy) / energy if energy > 0 else 0.0
-    shift = round(0.011 * rate_hz)
+    shift = round(0.011 * RATE_HZ)
     if lacking <= 0 or shift >= len(middle):
         return
     _add(samples[0, shift:], middle[:-shift], math.sqrt(lacking))
@@ -110,7 +110,7 @@ class Reverb:
     read points wander a few frames so that no mode rings. Keeps its state between calls.
     """
 
-    def __init__(self, *, decay_s: float, damping: float = 0.45, pre_delay_s: float = 0.02) -> None:
+    def __init__(self, *, decay_s: float, damping: float = 0.45) -> None:
         """``decay_s``: time to -60 dB at low frequencies; ``damping`` 0-1: how fast the highs go."""
         lengths = np.array((1433, 1601, 1867, 2053, 2251, 2399, 2617, 2797), np.int64)
         self._state = _RoomState(
@@ -120,7 +120,7 @@ class Reverb:
             lines=np.zeros((8, int(lengths.max()) + 32)),
             lows=np.zeros(8),
             diffusers=np.zeros((4, 512)),
-            pre_delay=np.zeros((2, max(1, round(pre_delay_s * RATE_HZ)))),
+            pre_delay=np.zeros((2, round(_PRE_DELAY_S * RATE_HZ))),
             clock=np.zeros(1, np.int64),
         )
 
@@ -129,14 +129,11 @@ class Reverb:
         _reverberate(send, bus, self._state)
 
 
-def shape(samples: Samples, times_s: NDArray[np.float64], gains: NDArray[np.float64], *, offset: int = 0) -> None:
-    """Multiply in place by the piecewise linear curve through ``(times_s, gains)``; times ascend.
-
-    ``offset``: the frame at which ``samples`` begins on the curve's clock.
-    """
+def shape(samples: Samples, times_s: NDArray[np.float64], gains: NDArray[np.float64]) -> None:
+    """Multiply in place by the piecewise linear curve through ``(times_s, gains)``; times ascend."""
     for start in range(0, samples.shape[1], _BLOCK):
         piece = samples[:, start : start + _BLOCK]
-        t = (np.arange(piece.shape[1]) + start + offset) / RATE_HZ
+        t = (np.arange(piece.shape[1]) + start) / RATE_HZ
         piece *= np.interp(t, times_s, gains).astype(np.float32)
 
 

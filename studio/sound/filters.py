@@ -83,11 +83,9 @@ def _shelf(
     return b, a
 
 
-def response_db(
-    sections: Sections, frequencies_hz: NDArray[np.float64], *, rate_hz: int = RATE_HZ
-) -> NDArray[np.float64]:
-    """Magnitude of the whole cascade at the given frequencies, in dB."""
-    z = np.exp(-2j * np.pi * frequencies_hz / rate_hz)
+def response_db(sections: Sections, frequencies_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Magnitude of the whole cascade at the given frequencies, in dB, at 48 kHz."""
+    z = np.exp(-2j * np.pi * frequencies_hz / RATE_HZ)
     total = np.ones_like(z)
     for b0, b1, b2, a1, a2 in sections:
         total *= (b0 + b1 * z + b2 * z**2) / (1 + a1 * z + a2 * z**2)

@@ -122,6 +122,11 @@ class Brief:
         if not 1 <= self.takes <= 4:
             raise UnfitBrief("takes", "A request makes 1 to 4 takes.")
 
+    @property
+    def music_text(self) -> str:
+        """All that it says about the music, for whoever reads a style out of it."""
+        return "\n".join(text for text in (self.prompt, self.description) if text)
+
     def check_texts(self) -> None:
         """Raise `UnfitBrief` unless the text that the mode needs is there."""
         if self.mode is BriefMode.DESCRIPTION and not self.description.strip():

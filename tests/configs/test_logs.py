@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from configs.logs import configure
+from configs.logs import configure, stack_of
 from configs.settings import LogSettings
 
 
@@ -51,3 +51,31 @@ def test_people_get_text(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(format="text"), part="cli")
     structlog.get_logger("ours").info("hello")
     assert "hello" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", ["json", "text"])
+def test_an_error_never_shows_the_values_of_local_variables(capsys: pytest.CaptureFixture[str], format_: str) -> None:
+    configure(LogSettings(format=format_), part="web")
+
+    def fail(password: str) -> None:
+        raise ValueError(f"a password of {len(password)} characters")
+
+    # put together here, because a trace does show the lines of the program
+    words = " ".join(("tell", "nobody"))
+    try:
+        fail(words)
+    except ValueError as error:
+        structlog.get_logger("ours").error("door.failed", exc_info=error)
+    said = capsys.readouterr().err
+    assert "a password of 11 characters" in said
+    assert words not in said
+
+
+def test_the_stack_of_an_error_tells_where_and_not_what() -> None:
+    words = " ".join(("tell", "nobody"))
+    try:
+        int(words)
+    except ValueError as error:
+        stack = stack_of(error)
+    assert f'File "{__file__}"' in stack
+    assert words not in stack

@@ -64,6 +64,8 @@ def test_every_unknown_variable_is_named_at_once(config, monkeypatch) -> None:
         ("[web]\nport = 70000", "Setting web.port: Input should be less than or equal to 65535."),
         ('[logs]\nlevel = "LOUD"', "Setting logs.level:"),
         ("[web", "cannot be read:"),
+        ("[serve]\nhttp_port = 0", "Setting serve.http_port:"),
+        ("[worker]\nheartbeat_s = 20", "Setting worker: lease_s must be at least twice heartbeat_s"),
     ],
 )
 def test_a_wrong_file_is_refused_with_a_sentence(config, text, sentence) -> None:

@@ -153,9 +153,10 @@ def own_server() -> Iterator[EmbeddedPostgres]:
 def test_the_pool_survives_a_server_that_is_killed_and_started_again(own_server: EmbeddedPostgres) -> None:
     database = Database(own_server.url)
     database.ping()
-    assert own_server.pid is not None
-    os.kill(own_server.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, own_server.pid, os.WEXITED | os.WNOWAIT)
+    pid = own_server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(DatabaseUnreachable):
         database.ping()
     own_server.start()

@@ -6,11 +6,12 @@ from billing import ledger
 from data.repositories import sessions
 from ui.widgets.account_forms import draw_password_form, draw_sessions, draw_statement
 from ui.widgets.gate import need_account
+from ui.widgets.heading import draw_title
 from ui.widgets.problem import told
 from ui.wiring import services
 
 account = need_account("Sign in to see your account.")
-st.title("Account", anchor=False)
+draw_title("Account")
 st.text(f"{account.name} · {account.role.value} · plan {account.plan}")
 
 with services().database.transaction() as session:

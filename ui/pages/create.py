@@ -11,6 +11,7 @@ from studio.words.job import JobState
 from ui import state
 from ui.widgets.brief_form import draw_brief_form
 from ui.widgets.gate import need_account
+from ui.widgets.heading import draw_title
 from ui.widgets.problem import told
 from ui.widgets.song_cards import draw_songs
 from ui.wiring import services
@@ -18,7 +19,7 @@ from ui.wiring import services
 RECENT = 8
 
 account = need_account("Sign in to make songs. Your first credits are a present.")
-st.title("Create", anchor=False)
+draw_title("Create")
 left, right = st.columns([5, 6], gap="large")
 with services().database.transaction() as session:
     balance = ledger.balance(session, account.id)
@@ -42,9 +43,11 @@ with left, told():
             st.warning(f"{job.reason} The request is kept in your library; run it from there.", icon=":material/toll:")
         else:
             st.toast("In the queue. Listen to something meanwhile.", icon=":material/schedule:")
+            # the balance above is from before the request
+            st.rerun()
 
 with right:
-    st.subheader("Your newest songs", anchor=False)
+    st.header("Your newest songs", anchor=False)
     melodeon_ui.job_rail(key="panel", layout="panel")
     with services().database.transaction() as session:
         found = songs.library(session, account.id, before=None, limit=RECENT)

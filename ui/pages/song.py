@@ -5,6 +5,8 @@ import streamlit as st
 from data import access
 from data.repositories import songs
 from studio.words.ids import SongId, is_id
+from ui.widgets.heading import draw_title
+from ui.widgets.map import DISCOVER
 from ui.widgets.problem import show_problem, told
 from ui.widgets.song_view import draw_actions, draw_cover, draw_details, draw_heading, draw_sound
 from ui.wiring import services
@@ -16,7 +18,10 @@ if is_id(song_id, noun="song"):
     with services().database.transaction() as session:
         song = songs.by_id(session, SongId(song_id))
 if song is None or not access.may_see(viewer, song):
+    draw_title("Song")
     show_problem(access.NotFound("song"))
+    if st.button("Discover other songs", icon=":material/explore:"):
+        st.switch_page(DISCOVER)
     st.stop()
 
 picture, heading = st.columns([1, 3], gap="large", vertical_alignment="bottom")

@@ -5,13 +5,26 @@ from pathlib import Path
 import melodeon_ui
 import streamlit as st
 
+from studio.errors import MelodeonError
 from ui import auth, state
 from ui.widgets.account_menu import draw_account_menu
 from ui.widgets.map import SONG, SYMBOL, pages
+from ui.widgets.problem import show_problem, told
 from ui.wiring import services
 
-st.set_page_config(page_title="Melodeon", page_icon=str(Path(__file__).parent / "static" / "icon.png"), layout="wide")
-account = auth.current_account(services())
+STATIC = Path(__file__).parent / "static"
+
+st.set_page_config(page_title="Melodeon", page_icon=str(STATIC / "icon.png"), layout="wide")
+st.html(STATIC / "look.css")
+try:
+    account = auth.current_account(services())
+except MelodeonError as error:
+    # Nobody is signed out by this, and the music plays on.
+    st.navigation(pages(None), position="hidden")
+    melodeon_ui.player()
+    show_problem(error)
+    st.button("Try again", icon=":material/refresh:")
+    st.stop()
 st.session_state["account"] = account
 navigation = st.navigation(pages(account))
 st.logo(SYMBOL, size="large")
@@ -28,4 +41,5 @@ with st.sidebar:
     draw_account_menu(services(), account)
 if player.open:
     st.switch_page(SONG, query_params={"id": player.open})
-navigation.run()
+with told():
+    navigation.run()

@@ -1,7 +1,7 @@
 """The create form: obtains one Brief. Its numbers are drawn from the engine's own declaration."""
 
 import random
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import streamlit as st
 
@@ -20,6 +20,7 @@ from studio.words.brief import (
 from studio.words.credit import Balance
 from studio.words.engine_spec import ChoiceControl, EngineSpec, NumberControl
 from ui import state
+from ui.widgets.plain import credits_text
 
 IDEAS: Final = (
     "dreamy synthwave about driving home at midnight",
@@ -43,6 +44,9 @@ STYLES: Final = (
 )
 WHOLE_NUMBERS: Final = ("tempo_bpm", "steps", "seed")
 _ENGINE_CHOICE: Final = "Automatic"
+_KEPT: Final[Any] = {"on_change": "ignore", "persist_state": "session"}
+"""For the fields: what is typed travels with the next click and outlives a look at another page. (A form would hold it
+back until it is sent, and lose it when the person switches between Simple and Custom.)"""
 
 
 class Texts(TypedDict, total=False):
@@ -60,18 +64,18 @@ def draw_brief_form(balance: Balance, *, pace: Pace | None) -> Brief | None:
     start = _start_from_reuse()
     mode = st.segmented_control(
         "How", ["Simple", "Custom"], default="Simple", required=True, key="mode", label_visibility="collapsed",
-        width="stretch",
+        width="stretch", persist_state="session",
     )  # fmt: skip
     source = BriefMode.DESCRIPTION if mode == "Simple" else _draw_lyrics_source()
     engine = _draw_engine_choice()
-    with st.form("brief", border=True):
+    with st.container(border=True):
+        if start is not None:
+            st.caption("Started from one of your songs. The same settings make the same song again.")
         texts = _draw_texts(source)
-        instrumental = st.toggle("Instrumental", key="instrumental", help="No voice and no lyrics.")
+        instrumental = st.toggle("Instrumental", key="instrumental", help="No voice and no lyrics.", **_KEPT)
         controls = _draw_controls(engine)
         brief = Brief(mode=source, instrumental=instrumental, engine=engine.name, controls=controls, **texts)
         pressed = _draw_submit(brief, balance, pace=pace)
-    if start is not None:
-        st.caption("Started from one of your songs. The same settings make the same song again.")
     return brief if pressed else None
 
 
@@ -98,7 +102,7 @@ def _start_from_reuse() -> Brief | None:
 def _draw_lyrics_source() -> BriefMode:
     chosen = st.segmented_control(
         "Lyrics", ["My own lyrics", "Describe the lyrics"], default="My own lyrics", required=True, key="lyrics_source",
-        label_visibility="collapsed",
+        label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
     return BriefMode.LYRICS if chosen == "My own lyrics" else BriefMode.DESCRIBED_LYRICS
 
@@ -115,24 +119,25 @@ def _draw_texts(source: BriefMode) -> Texts:
     if source is BriefMode.DESCRIPTION:
         idea = random.Random(st.session_state.setdefault("idea", 0)).choice(IDEAS)  # noqa: S311 - a placeholder
         description = st.text_area(
-            "Describe your song", key="description", height=120, max_chars=DESCRIPTION_MAX, placeholder=idea
+            "Describe your song", key="description", height=120, max_chars=DESCRIPTION_MAX, placeholder=idea, **_KEPT
         )
         return {"description": description or ""}
     prompt = st.text_area(
-        "Style", key="prompt", height=80, max_chars=DESCRIPTION_MAX, placeholder="warm indie folk, female voice, 96 bpm"
-    )
+        "Style", key="prompt", height=80, max_chars=DESCRIPTION_MAX,
+        placeholder="warm indie folk, female voice, 96 bpm", **_KEPT,
+    )  # fmt: skip
     texts: Texts = {"prompt": prompt or ""}
     if source is BriefMode.LYRICS:
         texts["lyrics"] = st.text_area(
             "Lyrics", key="lyrics", height=220, max_chars=LYRICS_MAX, placeholder="[verse]\n…\n\n[chorus]\n…",
-            help="Mark the parts with [verse], [chorus], [bridge], [intro], [outro], [instrumental].",
+            help="Mark the parts with [verse], [chorus], [bridge], [intro], [outro], [instrumental].", **_KEPT,
         ) or ""  # fmt: skip
     else:
         texts["described_lyrics"] = st.text_area(
             "What should the lyrics tell?", key="described_lyrics", height=110, max_chars=DESCRIPTION_MAX,
-            placeholder="Two friends meet again after ten years and miss the last bus together.",
+            placeholder="Two friends meet again after ten years and miss the last bus together.", **_KEPT,
         ) or ""  # fmt: skip
-    texts["title"] = st.text_input("Title (optional)", key="title", max_chars=TITLE_MAX) or ""
+    texts["title"] = st.text_input("Title (optional)", key="title", max_chars=TITLE_MAX, **_KEPT) or ""
     return texts
 
 
@@ -143,6 +148,7 @@ def _draw_controls(engine: EngineSpec) -> Controls:
         values["duration_s"] = st.slider(
             f"{duration.label} ({duration.unit})", int(duration.least), int(duration.most),
             int(duration.default or duration.least), int(duration.step), key="control_duration_s",
+            **_KEPT,
         )  # fmt: skip
     with st.expander("Advanced", type="compact"):
         for control in engine.controls:
@@ -150,7 +156,7 @@ def _draw_controls(engine: EngineSpec) -> Controls:
                 values[control.name] = _draw_control(control)
         values["seed"] = st.number_input(
             "Seed", 0, 2**31 - 1, None, 1, key="control_seed", placeholder="random",
-            help="The same seed and settings make the same song again.",
+            help="The same seed and settings make the same song again.", **_KEPT,
         )  # fmt: skip
         if not engine.uses_guidance:
             st.caption("This engine ignores guidance; its two takes differ by seed.")
@@ -162,28 +168,31 @@ def _draw_controls(engine: EngineSpec) -> Controls:
 def _draw_control(control: NumberControl | ChoiceControl) -> float | str | None:
     key = f"control_{control.name}"
     if isinstance(control, ChoiceControl):
-        return st.selectbox(
-            control.label, control.choices, index=None, key=key, placeholder=_ENGINE_CHOICE, help=control.help or None
-        )
+        choice: str | None = st.selectbox(
+            control.label, control.choices, index=None, key=key, placeholder=_ENGINE_CHOICE, help=control.help or None,
+            **_KEPT,
+        )  # fmt: skip
+        return choice
     whole = control.name in WHOLE_NUMBERS
     kind = int if whole else float
     label = f"{control.label} ({control.unit})" if control.unit else control.label
     return st.number_input(
         label, kind(control.least), kind(control.most), None, kind(control.step), key=key,
-        placeholder=_ENGINE_CHOICE.lower(), help=control.help or None,
+        placeholder=_ENGINE_CHOICE.lower(), help=control.help or None, **_KEPT,
     )  # fmt: skip
 
 
 def _draw_submit(brief: Brief, balance: Balance, *, pace: Pace | None) -> bool:
     price = price_of(brief)
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.form_submit_button(
-            f"Create · {price} credits", type="primary", icon=":material/auto_awesome:", key="create"
-        )
+        pressed = st.button(
+            f"Create · {price} credits", type="primary", icon=":material/auto_awesome:", key="create",
+            shortcut="Ctrl+Enter",
+        )  # fmt: skip
         about = ""
         if pace is not None:
-            # the form tells of its numbers only when it is sent, so the length this is said of is named
+            # the slider's value comes with the next run, so the length this is said of is named
             length_s = brief.controls.duration_s or pace.typical_length_s
             about = f" · {length_s:.0f} s of song take about {max(1.0, pace.seconds(length_s)):.0f} s"
-        st.caption(f"Two takes · you have {balance.available_credits} credits{about}")
+        st.caption(f"Two takes · you have {credits_text(balance.available_credits)}{about}")
     return pressed

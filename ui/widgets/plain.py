@@ -6,3 +6,8 @@ def escape(text: str) -> str:
     return "".join(
         f"\\{char}" if char.isascii() and not char.isalnum() and not char.isspace() else char for char in text
     )
+
+
+def credits_text(number: int) -> str:
+    """A number of credits in words: "1 credit", "2 credits"."""
+    return f"{number:,} credit" if number == 1 else f"{number:,} credits"

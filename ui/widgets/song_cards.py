@@ -37,7 +37,7 @@ def as_playable(song: Song) -> melodeon_ui.Song:
     urls = song_urls(song)
     return {
         "id": song.id,
-        "title": song.title or "Untitled",
+        "title": title_of(song),
         "artist": song.artist,
         "cover": urls.get("cover_512", ""),
         "cover_small": urls.get("cover_128", ""),
@@ -61,13 +61,14 @@ def as_card(song: Song, *, viewer: Account | None) -> SongCard:
     if song.status is JobState.PROCESSED:
         card |= as_playable(song)
     else:
-        card |= {"title": song.title or _working_title(song), "artist": song.artist, "page": f"/song?id={song.id}"}
+        card |= {"title": title_of(song), "artist": song.artist, "page": f"/song?id={song.id}"}
         card["status_text"] = song.reason or STATUS_TEXT.get(song.status, "")
     return card
 
 
-def _working_title(song: Song) -> str:
-    text = song.description or song.described_lyrics or song.prompt or "Untitled"
+def title_of(song: Song) -> str:
+    """The song's title; before it has one, the beginning of what was asked for."""
+    text = song.title or song.description or song.described_lyrics or song.prompt or "Untitled"
     return text if len(text) <= 60 else text[:59].rstrip() + "…"
 
 

@@ -1,5 +1,6 @@
 """One song, drawn large: cover, heading, actions, sound with lyrics, details."""
 
+from typing import Final
 from urllib.parse import urlsplit
 
 import melodeon_ui
@@ -12,17 +13,24 @@ from studio.words.job import JobState
 from studio.words.song import Song
 from ui.widgets.plain import escape
 from ui.widgets.song_actions import act
-from ui.widgets.song_cards import STATUS_TEXT, as_playable, engine_label, menu
+from ui.widgets.song_cards import STATUS_TEXT, as_playable, engine_label, menu, title_of
+
+STATUS_ICON: Final = {
+    JobState.FAILED: ":material/error:",
+    JobState.CANCELLED: ":material/cancel:",
+    JobState.NO_CREDITS: ":material/toll:",
+}
 
 
 def draw_cover(song: Song) -> None:
-    """The cover, or a quiet place for it while there is none."""
+    """The cover; a quiet place for it while it is being made, nothing where none will come."""
     path = song_urls(song).get("cover_512")
     if path is None:
-        st.skeleton(220)
+        if not song.status.ended:
+            st.skeleton(220)
         return
     here = urlsplit(st.context.url or "")
-    st.image(f"{here.scheme}://{here.netloc}{path}", width="stretch", alt=f"Cover of {song.title}")
+    st.image(f"{here.scheme}://{here.netloc}{path}", width="stretch", alt=f"Cover of {title_of(song)}")
 
 
 def draw_heading(song: Song) -> None:
@@ -34,7 +42,7 @@ def draw_heading(song: Song) -> None:
         for tag in song.tags[:4]:
             st.badge(tag, color="gray")
     # Titles are text, never Markdown: st.title would read formatting and links in them.
-    st.title(escape(song.title or "Untitled"), anchor=False)
+    st.title(escape(title_of(song)), anchor=False)
     plays = f" · {song.play_count:,} plays" if song.play_count else ""
     st.markdown(f"**{escape(song.artist)}**{plays}")
 
@@ -53,9 +61,13 @@ def draw_actions(song: Song, *, viewer: Account | None) -> None:
 
 
 def draw_sound(song: Song) -> None:
-    """Waveform with its sections, and the lyrics in time; before that, how far the song is."""
+    """Waveform with its sections, and the lyrics in time; before that, how far the song is or why there is none."""
+    if not song.status.ended:
+        st.info("It is on its way; this page shows it as soon as it is ready.", icon=":material/hourglass_top:")
+        melodeon_ui.job_rail(key="panel", layout="panel")
+        return
     if song.status is not JobState.PROCESSED:
-        st.info(song.reason or STATUS_TEXT.get(song.status, ""), icon=":material/hourglass_top:")
+        st.warning(escape(song.reason or STATUS_TEXT[song.status]), icon=STATUS_ICON[song.status])
         return
     melodeon_ui.song_view(
         as_playable(song),
@@ -91,7 +103,7 @@ def draw_details(song: Song, *, viewer: Account | None) -> None:
         if song.note and access.may_edit(viewer, song):
             st.info(escape(song.note), icon=":material/info:")
         for name, value in _rows(song, viewer=viewer):
-            with st.container(horizontal=True, horizontal_alignment="distribute"):
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
                 st.caption(name)
                 st.text(value)
         if access.may_edit(viewer, song) and song.prompt:

@@ -41,6 +41,8 @@ NEVER_AT_A_DOOR = {
     "over_hold": "the worker's",
     "part_not_ready": "the supervisor's",
     "no_free_port": "the supervisor's",
+    "database_password": "the supervisor's",
+    "not_installed": "the doctor's",
     "serve_file_refused": "the supervisor's",
     "application_failed": "the supervisor's",
     "folder_in_use": "the supervisor's",
@@ -168,12 +170,14 @@ def test_without_its_database_every_door_says_so(services) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the password is hush"), MelodeonError("the password is hush")])
-def test_what_nobody_foresaw_is_a_500_with_a_reference_and_no_detail(asgi, monkeypatch, error) -> None:
+def test_what_nobody_foresaw_is_a_500_with_a_reference_and_no_detail(asgi, monkeypatch, capsys, error) -> None:
     def fail() -> None:
         raise error
 
     monkeypatch.setattr("serving.catalogue.engines", fail)
     answer = asgi("GET", "/api/v1/engines")
     assert (answer.status_code, answer.json()["error"]) == (500, "internal")
-    assert "hush" not in answer.text
+    said = "".join(capsys.readouterr())
+    assert "door.failed" in said
+    assert "hush" not in answer.text + said
     assert "reference" in answer.json()["message"]

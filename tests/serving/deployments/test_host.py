@@ -161,8 +161,9 @@ def test_closing_the_answer_stops_the_engine_within_one_step(host_of, step_engin
         assert host.running == 1
         go_on.set()
         await asyncio.to_thread(engine.ended.wait, 10)
-        while host.running:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while host.running:
+                await asyncio.sleep(0.01)
         return host.running
 
     assert asyncio.run(leave()) == 0
@@ -227,8 +228,9 @@ def test_a_silent_engine_makes_the_replica_unhealthy(host_of, step_engine, ask):
                 host.check_health()
             go_on.set()
         await asyncio.to_thread(engine.ended.wait, 10)
-        while host.running:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while host.running:
+                await asyncio.sleep(0.01)
         host.check_health()
 
     asyncio.run(look())

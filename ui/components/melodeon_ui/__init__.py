@@ -81,9 +81,13 @@ class CardEvents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvents:
-    """``finished``: id of a job that was processed; each job is told once to each mounted rail, else None."""
+    """``finished``: id of a job that was processed; ``ended``: of one that failed or was cancelled at work.
+
+    Each job is told once to each mounted rail; in all other runs both are None.
+    """
 
     finished: str | None
+    ended: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,19 +164,19 @@ def job_rail(
 ) -> JobEvents:
     """Draw the account's running jobs from server-sent events, with stage, time left and Cancel.
 
-    Reads ``{api}/events``: ``event: job`` with ``{id, title, state, stage, progress, message, eta_s, song_ids,
-    position}`` (progress 0-1; ``position`` 1-based in line, or null) and ``event: balance`` with
-    ``{available_credits, held_credits}``, both as snapshots on connect and again on change. A job that has ended
-    by the first snapshot, and was not seen at work, is old news and neither shown nor told. Cancel is ``POST
-    {api}/jobs/{id}/cancel`` with the header ``X-Melodeon: 1``. All views share one connection.
+    Reads ``{api}/events``: ``event: job`` with ``{id, title, state, stage, progress, message, reason, eta_s,
+    song_ids, position}`` (progress 0-1; ``position`` 1-based in line, or null; ``reason`` says why it ended) and
+    ``event: balance`` with ``{available_credits, held_credits}``, both as snapshots on connect and again on change.
+    A job that has ended by the first snapshot, and was not seen at work, is old news and neither shown nor told.
+    Cancel is ``POST {api}/jobs/{id}/cancel`` with the header ``X-Melodeon: 1``. All views share one connection.
 
     Args:
         labels: other words for some of ``JOB_LABELS``.
         layout: ``rail`` is small and shows the credits; ``panel`` is a card per job with its stages.
     """
     data = {"api": api, "layout": layout, "labels": {**JOB_LABELS, **(labels or {})}}
-    result = _component("job_rail")(key=key, data=data, on_finished_change=_wake)
-    return JobEvents(finished=result.finished)
+    result = _component("job_rail")(key=key, data=data, on_finished_change=_wake, on_ended_change=_wake)
+    return JobEvents(finished=result.finished, ended=result.ended)
 
 
 def session_bridge(

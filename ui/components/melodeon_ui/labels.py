@@ -26,6 +26,7 @@ JOB_LABELS: Mapping[str, str] = MappingProxyType(
         "dismiss": "Dismiss",
         "offline": "Reconnecting…",
         "balance": "{available} credits",
-        "balance_held": "{available} credits · {held} held",
+        "balance_one": "1 credit",
+        "held": "{held} held",
     }
 )

@@ -31,16 +31,16 @@ export class JobFeed {
     window.addEventListener(SESSION_CHANGED, () => this.startAgain());
   }
 
-  /** Read the feed; `onFinish` hears each job that was processed exactly once. The answer ends it. */
-  read(onChange: () => void, onFinish: (job: string) => void): () => void {
-    const finish = (event: Event): void => onFinish((event as CustomEvent<string>).detail);
+  /** Read the feed; `onEnd` hears each job that ends after it was at work, exactly once. The answer ends it. */
+  read(onChange: () => void, onEnd: (job: Job) => void): () => void {
+    const end = (event: Event): void => onEnd((event as CustomEvent<Job>).detail);
     this.bus.addEventListener("change", onChange);
-    this.bus.addEventListener("finish", finish);
+    this.bus.addEventListener("end", end);
     this.readers += 1;
     if (!this.source) this.connect();
     return () => {
       this.bus.removeEventListener("change", onChange);
-      this.bus.removeEventListener("finish", finish);
+      this.bus.removeEventListener("end", end);
       this.readers -= 1;
       // A page change unmounts one view and mounts the next: close only when nobody came back.
       setTimeout(() => this.readers === 0 && this.disconnect(), SNAPSHOT_MS);
@@ -105,11 +105,13 @@ export class JobFeed {
     const isNews = performance.now() - this.firstEventAt_ms > SNAPSHOT_MS;
     if (hasEnded(job) && !this.jobs.has(job.id) && !isNews) return;
     if (this.finished.has(job.id)) return;
+    const before = this.jobs.get(job.id);
     this.jobs.set(job.id, job);
     if (job.state === "processed" || job.state === "cancelled") setTimeout(() => this.dismiss(job.id), GOODBYE_MS);
-    if (job.state === "processed") {
-      this.finished.add(job.id);
-      this.bus.dispatchEvent(new CustomEvent("finish", { detail: job.id }));
+    if (job.state === "processed") this.finished.add(job.id);
+    const wasAtWork = before !== undefined && !hasEnded(before);
+    if (job.state === "processed" || (hasEnded(job) && wasAtWork)) {
+      this.bus.dispatchEvent(new CustomEvent("end", { detail: job }));
     }
     this.changed();
   }

@@ -77,7 +77,7 @@ class Row {
     const { job, data: { labels } } = this;
     if (this.refused) return labels["cancel_failed"] ?? "";
     if (job.state === "processed") return "";
-    if (hasEnded(job)) return job.message;
+    if (hasEnded(job)) return job.reason ?? "";
     const left = timeLeft(labels, job.eta_s);
     const place = job.position ? fill(labels["position"], { position: job.position }) : (labels["queued"] ?? "");
     const doing = job.state === "queued" ? place : job.message || (labels[job.stage ?? "processing"] ?? "");
@@ -141,11 +141,10 @@ class JobRail implements View<RailData> {
     this.stopReading();
   }
 
-  private tell(job: string): void {
-    const title = this.feed?.jobs.get(job)?.title ?? "";
-    this.spoken.textContent = `${title}: ${this.data?.labels["processed"] ?? ""}`;
+  private tell(job: Job): void {
+    this.spoken.textContent = `${job.title}: ${this.data?.labels[job.state] ?? job.state}`;
     this.told = this.told.then(() => {
-      this.trigger("finished", job);
+      this.trigger(job.state === "processed" ? "finished" : "ended", job.id);
       return new Promise((resolve) => setTimeout(resolve, BETWEEN_TRIGGERS_MS));
     });
   }
@@ -179,7 +178,9 @@ class JobRail implements View<RailData> {
     this.balance.hidden = !balance;
     if (!balance) return;
     const { available_credits: available, held_credits: held } = balance;
-    this.balance.textContent = fill(labels[held > 0 ? "balance_held" : "balance"], { available, held });
+    const words = [fill(labels[available === 1 ? "balance_one" : "balance"], { available })];
+    if (held > 0) words.push(fill(labels["held"], { held }));
+    this.balance.textContent = words.join(" · ");
   }
 }
 

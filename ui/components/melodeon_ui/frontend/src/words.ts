@@ -52,6 +52,8 @@ export interface Job {
   stage: string | null;
   progress: number;
   message: string;
+  /** Why it ended, for people; empty while it is at work. */
+  reason?: string;
   eta_s: number | null;
   song_ids: string[];
   position: number | null;

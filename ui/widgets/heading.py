@@ -1,0 +1,13 @@
+"""The first line of a page."""
+
+import streamlit as st
+
+from ui.widgets.map import CREATE
+
+
+def draw_title(title: str, *, create: bool = False) -> None:
+    """The page's title; with ``create``, the way to a new song stands at its right."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title(title, anchor=False)
+        if create and st.button("Create a song", icon=":material/auto_awesome:", type="primary"):
+            st.switch_page(CREATE)
