@@ -5,7 +5,7 @@ replaced by one that asks Postgres, its hashing is never called, and its JavaScr
 HttpOnly one, which the browser fetches with a one-time ticket (see ``docs/decisions``).
 """
 
-from typing import Any, Final
+from typing import Any
 
 import streamlit as st
 import streamlit_authenticator as stauth
@@ -18,8 +18,6 @@ from serving.api.identity import cookie_name
 from serving.api.services import Services
 from studio.words.account import Account
 from ui import state
-
-LIBRARY_KEYS: Final = ("authentication_status", "name", "username", "email", "roles", "logout")
 
 
 class _NoCookie:
@@ -134,10 +132,9 @@ def sign_out(services: Services) -> None:
 
 
 def forget() -> None:
-    """Forget in this tab who was signed in."""
+    """Forget in this tab who was signed in and what they typed: the next person here may be somebody else."""
+    st.session_state.clear()
     state.set_signed_in(None)
-    for key in LIBRARY_KEYS:
-        st.session_state.pop(key, None)
 
 
 def change_password(services: Services, account: Account, old: str, new: str) -> None:

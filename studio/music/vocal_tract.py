@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from studio.music.diction import BURST_S, DIPHTHONGS, FRICATIVES, SONORANTS, STOPS, VOWELS, Formants, Segment
 from studio.sound.clip import Samples
 from studio.sound.kernel import kernel
+from studio.units import RATE_HZ
 
 CONTROL_HZ: Final = 250
 """Control values per second."""
 
+_HOP: Final = RATE_HZ // CONTROL_HZ
 _REST_HZ: Final = (600.0, 1_500.0, 2_700.0, 3_900.0, 4_900.0, 6_200.0)
 _WIDTH_HZ: Final = (80.0, 90.0, 130.0, 200.0, 280.0, 600.0)
 _NEUTRAL: Final[Formants] = (350, 1_700, 2_700)
@@ -222,7 +224,7 @@ def _resonator(frequency_hz, width_hz, coefficients, k):  # type: ignore[no-unty
 
 @kernel
 def _tract(controls, noise, offset, brightness, open_quotient):  # type: ignore[no-untyped-def]
-    hop, formants = 192, 6
+    hop, formants = _HOP, len(_REST_HZ)
     frames = (controls.shape[0] - 1) * hop
     out = np.zeros(frames, np.float32)
     size = len(noise)

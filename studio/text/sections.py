@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-_TAG: Final = re.compile(r"^[\s*_#]*\[\s*([^\]\n]{1,60}?)\s*\][\s*_:]*(.*)$")
+_TAG: Final = re.compile(r"^[\s*_#]*\[\s*([^\]\s][^\]\n]{0,59}?)\s*\][\s*_:]*(.*)$")
 _BARE_TAG: Final = re.compile(
     r"^[\s*_#]*((?:pre-?\s?chorus|chorus|verse|bridge|intro|outro|hook|refrain)(?:\s+\d{1,2})?)\s*:?[*_]*\s*:?\s*$",
     re.IGNORECASE,
@@ -50,10 +50,9 @@ def parse_lyrics(text: str) -> tuple[LyricSection, ...]:
     """
     found: list[tuple[str, int | None, list[str]]] = []
     for written in text.splitlines():
-        tag, rest = _split_tag(written)
+        tag, line = _split_tag(written)
         if tag:
             found.append((*_read_tag(tag), []))
-        line = " ".join(rest.split())
         if line:
             if not found:
                 found.append(("verse", None, []))
@@ -68,11 +67,13 @@ def has_tags(text: str) -> bool:
 
 def _split_tag(written: str) -> tuple[str, str]:
     """The tag a line begins with ("" if none) and what follows it."""
-    if tag := _TAG.match(written):
+    # Single spaces only: the patterns would take minutes over a line with thousands of them.
+    line = " ".join(written.split())
+    if tag := _TAG.match(line):
         return tag[1], tag[2]
-    if bare := _BARE_TAG.match(written):
+    if bare := _BARE_TAG.match(line):
         return bare[1], ""
-    return "", written
+    return "", line
 
 
 def _read_tag(tag: str) -> tuple[str, int | None]:

@@ -83,10 +83,10 @@ _CALLS: Final = word_set(
 _ALSO_CALLS: Final = word_set(
     "love dance dream run fight kiss call hope sing walk look rise burn shine light break turn"
 )
+"""Nouns as often as calls; a call if one of the next words follows: "dance with me", but "dance hall days"."""
 _AFTER_CALLS: Final = word_set(
     "me us him her them it you on up out away again with like down back now through till until together forever in to"
 )
-"""Nouns as often as calls; a call if one of the second words follows: "dance with me", but "dance hall days"."""
 _ORDERS: Final = word_set("faster slower louder softer energy tempo bpm volume beat chorus verse hook")
 """Words of a call to the band, not to the listener."""
 _ARTICLES: Final = word_set("a an the")

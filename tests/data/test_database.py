@@ -7,6 +7,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -111,6 +112,30 @@ def test_a_connection_cut_while_idle_is_replaced_unnoticed(database: Database) -
     database.ping()
 
 
+def _pids(database: Database, number: int) -> set[int]:
+    """The server's processes behind so many transactions at once."""
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(database.transaction()) for _ in range(number)]
+        return {session.execute(text("SELECT pg_backend_pid()")).scalar_one() for session in sessions}
+
+
+@pytest.mark.parametrize("rest_s", [0.0, 30.0])
+def test_a_connection_that_lives_is_kept_however_long_it_rested(
+    database: Database, monkeypatch: pytest.MonkeyPatch, rest_s: float
+) -> None:
+    monkeypatch.setattr("data.database._REST_S", rest_s)
+    assert _pids(database, 3) == _pids(database, 3)
+
+
+def test_a_connection_that_was_only_told_something_is_kept(database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(text("LISTEN gossip"))
+    listener = _pids(database, 1)
+    with psycopg.connect(database.conninfo) as other:
+        other.execute("NOTIFY gossip")
+    assert _pids(database, 1) == listener
+
+
 def test_a_connection_cut_in_the_middle_of_the_work_is_an_outage(database: Database) -> None:
     def be_cut_off() -> None:
         with database.transaction() as session:
@@ -161,6 +186,15 @@ def test_the_pool_survives_a_server_that_is_killed_and_started_again(own_server:
         database.ping()
     own_server.start()
     database.ping()
+    database.dispose()
+
+
+def test_a_restart_while_all_connections_rest_goes_unnoticed(own_server: EmbeddedPostgres) -> None:
+    database = Database(own_server.url)
+    before = _pids(database, 3)
+    own_server.stop()
+    own_server.start()
+    assert len(_pids(database, 3)) == len(before) == 3
     database.dispose()
 
 

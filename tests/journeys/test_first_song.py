@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from ui.testing import Stack, spend
 
@@ -23,6 +23,14 @@ def play_first(page: Page) -> None:
     card = page.locator("article.card, .card").first
     card.hover()
     card.get_by_role("button", name="Play").first.click()
+
+
+def sound_of(ada: Person, card: Locator) -> bytes:
+    """A finished take's outline of loudness: equal for equal sound."""
+    song = str(card.get_by_role("link").first.get_attribute("href")).split("id=")[1]
+    answer = ada.page.request.get(f"{ada.stack.web_url}/api/v1/songs/{song}/peaks")
+    assert answer.ok
+    return bytes(answer.body())
 
 
 def test_a_newcomer_makes_plays_and_publishes_a_song_and_another_finds_it(person: MakePerson) -> None:
@@ -45,6 +53,7 @@ def test_a_newcomer_makes_plays_and_publishes_a_song_and_another_finds_it(person
     ada.go("Library")
     first = page.locator(".st-key-library .card").first
     title = first.get_by_role("link").first.inner_text()
+    private = page.locator(".st-key-library .card").nth(1).get_by_role("link").first.get_attribute("href")
     first.get_by_role("button", name="More").click()
     page.get_by_role("menuitem", name="Publish").click()
     expect(page.get_by_text("Published: everybody can find it now.")).to_be_visible()
@@ -58,6 +67,10 @@ def test_a_newcomer_makes_plays_and_publishes_a_song_and_another_finds_it(person
     bob.plays_on()
     # The second take stayed private.
     assert found.count() == 1
+    bob.open(str(private))
+    expect(bob.page.get_by_text("There is no such song")).to_be_visible(timeout=PATIENCE_MS)
+    bob.page.get_by_role("button", name="Discover other songs").click()
+    expect(bob.page.get_by_role("heading", name="Discover", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_every_page_opened_cold_shows_frame_and_player(person: MakePerson) -> None:
@@ -75,6 +88,15 @@ def test_every_page_opened_cold_shows_frame_and_player(person: MakePerson) -> No
         expect(page.locator(".st-key-player").get_by_role("button", name="Play", exact=True)).to_be_visible()
         expect(page.locator(".st-key-to_account")).to_contain_text(ada.name)
         page.close()
+    # Leaving in one tab silences all of them, and the next click in another shows the way in.
+    other = ada.tab()
+    other.goto(ada.stack.web_url + "/create")
+    other.get_by_label("Describe your song").fill("nobody else's business")
+    ada.page.locator(".st-key-sign_out").get_by_role("button").click()
+    expect(other.locator(".st-key-player").get_by_role("region", name="Player")).to_be_hidden(timeout=PATIENCE_MS)
+    assert other.evaluate("window.__melodeon.queue.length") == 0
+    other.get_by_test_id("stSidebarNavLink").filter(has_text="Library").click()
+    expect(other.get_by_role("heading", name="Make music that is yours")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_the_music_plays_on_while_the_web_process_restarts(person: MakePerson, stack: Stack) -> None:
@@ -126,6 +148,31 @@ def test_wrong_passwords_weak_passwords_and_taken_names_get_a_sentence(person: M
     expect(page.get_by_text("is taken")).to_be_visible(timeout=PATIENCE_MS)
 
 
+def test_what_was_typed_outlives_a_look_elsewhere_but_not_its_writer(person: MakePerson) -> None:
+    ada = person()
+    page = ada.open("/create")
+    page.get_by_label("Describe your song").fill("a draft")
+    page.get_by_role("radio", name="Custom").click()
+    lyrics = page.get_by_role("textbox", name="Lyrics")
+    lyrics.fill("[verse]\nla la")
+    page.get_by_role("radio", name="Describe the lyrics").click()
+    expect(page.get_by_label("What should the lyrics tell?")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("radio", name="My own lyrics").click()
+    expect(lyrics).to_have_value("[verse]\nla la", timeout=PATIENCE_MS)
+    ada.go("Library")
+    ada.go("Create")
+    page.get_by_role("radio", name="Simple").click()
+    expect(page.get_by_label("Describe your song")).to_have_value("a draft", timeout=PATIENCE_MS)
+    page.locator(".st-key-sign_out").get_by_role("button").click()
+    expect(page.get_by_role("heading", name="Make music that is yours")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("tabpanel").get_by_label("Name", exact=True).first.fill(ada.name)
+    page.get_by_role("tabpanel").get_by_label("Password", exact=True).first.fill("correct horse battery")
+    page.get_by_role("tabpanel").get_by_role("button", name="Sign in").click()
+    ada.signed_in()
+    ada.go("Create")
+    expect(page.get_by_label("Describe your song")).to_have_value("")
+
+
 def test_an_empty_description_costs_nothing_and_says_what_to_do(person: MakePerson) -> None:
     ada = person()
     page = ada.open("/create")
@@ -134,12 +181,21 @@ def test_an_empty_description_costs_nothing_and_says_what_to_do(person: MakePers
     assert ada.credits() == (100, 0)
 
 
-def test_a_double_click_makes_one_request(person: MakePerson) -> None:
+def test_a_double_click_makes_one_request_and_its_settings_make_the_same_song_again(person: MakePerson) -> None:
     ada = person()
     ada.describe("warm lo-fi for a rainy Sunday, no vocals")
-    ada.page.get_by_role("button", name="Create · 2 credits").dblclick()
-    wait_for_songs(ada.page)
+    page = ada.page
+    page.get_by_role("button", name="Create · 2 credits").dblclick()
+    wait_for_songs(page)
     assert ada.credits() == (98, 0)
+    second = page.locator(".st-key-newest .card").nth(1)
+    wanted = sound_of(ada, second)
+    second.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Reuse settings").click()
+    expect(page.get_by_text("Started from one of your songs.")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Create · 2 credits").click()
+    expect(page.locator(".st-key-newest .card.ready")).to_have_count(4, timeout=SONG_MS)
+    assert sound_of(ada, page.locator(".st-key-newest .card").first) == wanted
 
 
 def test_a_song_can_be_cancelled_and_the_credits_come_back(person: MakePerson) -> None:
@@ -148,6 +204,7 @@ def test_a_song_can_be_cancelled_and_the_credits_come_back(person: MakePerson) -
     panel = ada.page.locator(".st-key-panel")
     panel.get_by_role("button", name="Cancel").click(timeout=PATIENCE_MS)
     expect(panel.get_by_text("Cancelled").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(ada.page.locator(".st-key-newest .card").first).to_contain_text("You cancelled", timeout=PATIENCE_MS)
     for _ in range(100):
         if ada.credits() == (100, 0):
             return
@@ -185,13 +242,3 @@ def test_what_people_type_is_shown_as_text(person: MakePerson) -> None:
     ada.page.locator(".st-key-library .card").first.get_by_role("link").first.click()
     expect(ada.page.get_by_role("heading", name="<script>")).to_be_visible(timeout=PATIENCE_MS)
     assert ada.page.evaluate("window.hacked") is None
-
-
-def test_somebody_elses_private_song_is_not_there(person: MakePerson) -> None:
-    ada = person()
-    ada.create("smoky jazz about the last train")
-    wait_for_songs(ada.page)
-    href = ada.page.locator(".st-key-newest .card").first.get_by_role("link").first.get_attribute("href")
-    eve = person()
-    eve.open(str(href))
-    expect(eve.page.get_by_text("There is no such song")).to_be_visible(timeout=PATIENCE_MS)

@@ -6,7 +6,7 @@ from billing import ledger
 from data.repositories import sessions
 from ui.widgets.account_forms import draw_password_form, draw_sessions, draw_statement
 from ui.widgets.gate import need_account
-from ui.widgets.heading import draw_title
+from ui.widgets.heading import draw_heading, draw_title
 from ui.widgets.problem import told
 from ui.wiring import services
 
@@ -21,11 +21,11 @@ with services().database.transaction() as session:
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.header("Password", anchor=False)
+    draw_heading("Password")
     with told():
         draw_password_form(services(), account)
-    st.header("Where you are signed in", anchor=False)
+    draw_heading("Where you are signed in")
     draw_sessions(services(), account, signed_in)
 with right:
-    st.header("Credits", anchor=False)
+    draw_heading("Credits")
     draw_statement(balance, movements)

@@ -11,7 +11,7 @@ from studio.words.job import JobState
 from ui import state
 from ui.widgets.brief_form import draw_brief_form
 from ui.widgets.gate import need_account
-from ui.widgets.heading import draw_title
+from ui.widgets.heading import draw_heading, draw_title
 from ui.widgets.problem import told
 from ui.widgets.song_cards import draw_songs
 from ui.wiring import services
@@ -47,7 +47,7 @@ with left, told():
             st.rerun()
 
 with right:
-    st.header("Your newest songs", anchor=False)
+    draw_heading("Your newest songs")
     melodeon_ui.job_rail(key="panel", layout="panel")
     with services().database.transaction() as session:
         found = songs.library(session, account.id, before=None, limit=RECENT)

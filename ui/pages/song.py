@@ -8,7 +8,7 @@ from studio.words.ids import SongId, is_id
 from ui.widgets.heading import draw_title
 from ui.widgets.map import DISCOVER
 from ui.widgets.problem import show_problem, told
-from ui.widgets.song_view import draw_actions, draw_cover, draw_details, draw_heading, draw_sound
+from ui.widgets.song_view import draw_actions, draw_cover, draw_details, draw_heading, draw_sound, has_cover
 from ui.wiring import services
 
 viewer = st.session_state.get("account")
@@ -24,9 +24,11 @@ if song is None or not access.may_see(viewer, song):
         st.switch_page(DISCOVER)
     st.stop()
 
-picture, heading = st.columns([1, 3], gap="large", vertical_alignment="bottom")
-with picture:
-    draw_cover(song)
+heading = st.container()
+if has_cover(song):
+    picture, heading = st.columns([1, 3], gap="medium", vertical_alignment="bottom")
+    with picture:
+        draw_cover(song)
 with heading:
     draw_heading(song)
     with told():

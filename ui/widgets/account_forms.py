@@ -106,15 +106,24 @@ def draw_statement(balance: Balance, movements: Sequence[Movement]) -> None:
     """The balance and the last movements."""
     have, held = st.columns(2)
     have.metric("Available", balance.available_credits)
-    held.metric("Held for songs under way", balance.held_credits)
+    held.metric("Set aside", balance.held_credits)
     rows = []
     for line in movements:
         what, sign = WHAT[line.kind]
-        rows.append({"When": line.at, "What": line.note or what, "Credits": f"{sign}{line.amount_credits}"})
+        rows.append(
+            {
+                "When": line.at,
+                "What": line.note[:1].upper() + line.note[1:] or what,
+                "Credits": f"{sign}{line.amount_credits}",
+            }
+        )
     st.dataframe(
         rows,
         hide_index=True,
         width="stretch",
-        column_config={"When": st.column_config.DatetimeColumn(format="distance")},
+        column_config={
+            "When": st.column_config.DatetimeColumn(format="distance", width=120),
+            "Credits": st.column_config.TextColumn(width=70),
+        },
         alt="The last movements of your credits",
     )

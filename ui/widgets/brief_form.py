@@ -101,8 +101,8 @@ def _start_from_reuse() -> Brief | None:
 
 def _draw_lyrics_source() -> BriefMode:
     chosen = st.segmented_control(
-        "Lyrics", ["My own lyrics", "Describe the lyrics"], default="My own lyrics", required=True, key="lyrics_source",
-        label_visibility="collapsed", persist_state="session",
+        "Whose lyrics", ["My own lyrics", "Describe the lyrics"], default="My own lyrics", required=True,
+        key="lyrics_source", label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
     return BriefMode.LYRICS if chosen == "My own lyrics" else BriefMode.DESCRIBED_LYRICS
 

@@ -11,3 +11,9 @@ def draw_title(title: str, *, create: bool = False) -> None:
         st.title(title, anchor=False)
         if create and st.button("Create a song", icon=":material/auto_awesome:", type="primary"):
             st.switch_page(CREATE)
+
+
+def draw_heading(text: str) -> None:
+    """A heading within a page, without the empty line that Streamlit puts above one."""
+    with st.container(horizontal=True):
+        st.header(text, anchor=False)

@@ -68,7 +68,9 @@ def as_card(song: Song, *, viewer: Account | None) -> SongCard:
 
 def title_of(song: Song) -> str:
     """The song's title; before it has one, the beginning of what was asked for."""
-    text = song.title or song.description or song.described_lyrics or song.prompt or "Untitled"
+    if song.title:
+        return song.title
+    text = song.description or song.described_lyrics or song.prompt or "Untitled"
     return text if len(text) <= 60 else text[:59].rstrip() + "…"
 
 

@@ -22,12 +22,16 @@ STATUS_ICON: Final = {
 }
 
 
+def has_cover(song: Song) -> bool:
+    """Whether there is a cover, or one is being made."""
+    return "cover_512" in song_urls(song) or not song.status.ended
+
+
 def draw_cover(song: Song) -> None:
-    """The cover; a quiet place for it while it is being made, nothing where none will come."""
+    """The cover, or a quiet place for it while it is being made."""
     path = song_urls(song).get("cover_512")
     if path is None:
-        if not song.status.ended:
-            st.skeleton(220)
+        st.skeleton(220)
         return
     here = urlsplit(st.context.url or "")
     st.image(f"{here.scheme}://{here.netloc}{path}", width="stretch", alt=f"Cover of {title_of(song)}")

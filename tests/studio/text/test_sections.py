@@ -62,3 +62,14 @@ def test_the_names_of_sections(tag: str, name: str) -> None:
 def test_a_text_without_tags_has_none() -> None:
     assert not has_tags("the chorus of birds\n(ooh) [yeah]")
     assert has_tags("la\nChorus:\nla")
+
+
+@pytest.mark.parametrize("line", ["chorus" + " " * 9_990 + "x", "[" + " " * 9_990 + "x", "verse" + "\t" * 9_990 + "1x"])
+def test_a_line_of_thousands_of_spaces_is_read_at_once(line: str) -> None:
+    """Were it not, this would take an hour, and so would a replica."""
+    assert not has_tags(line)
+    assert parse_lyrics(line) == (LyricSection(name="verse", lines=(" ".join(line.split()),)),)
+
+
+def test_an_empty_tag_is_a_line() -> None:
+    assert parse_lyrics("[ ]\nla") == (LyricSection(name="verse", lines=("[ ]", "la")),)

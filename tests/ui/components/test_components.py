@@ -144,7 +144,10 @@ with st.sidebar:
     job = ui.job_rail(key="rail")
 if job.finished:
     st.session_state.finished = [*st.session_state.get("finished", []), job.finished]
+if job.ended:
+    st.session_state.ended = [*st.session_state.get("ended", []), job.ended]
 st.sidebar.write(f"finished: {','.join(st.session_state.get('finished', [])) or 'none'}")
+st.sidebar.write(f"ended: {','.join(st.session_state.get('ended', [])) or 'none'}")
 if opened.open:
     st.switch_page(SONG, query_params={"id": opened.open})
 nav.run()
@@ -606,13 +609,15 @@ def test_job_rail_tells_each_finished_job_once(page: Page, stage: Stage) -> None
     open_page(page, "Pair")
     panel = page.locator(".st-key-panel")
     expect(panel.locator('[aria-current="step"]').first).to_have_text("Music")
-    failed = job("j3", "failed", message="The engine stopped. Nothing was charged.")
-    done = [job("j2", "cancelled"), job("j1", "processed"), job("j1", "processed"), job("j4", "processed"), failed]
+    failed = job("j2", "failed", message="Playing pad", reason="The engine stopped. Nothing was charged.")
+    done = [job("j1", "processed"), job("j1", "processed"), job("j4", "processed"), failed]
     page.wait_for_timeout(1100)  # what comes within a second of connecting counts as the picture, not as news
     control(page, stage, events=done)
     expect(page.get_by_text("finished: j1,j4")).to_be_visible()
+    expect(page.get_by_text("ended: j2")).to_be_visible()
     expect(panel.get_by_text("The engine stopped. Nothing was charged.")).to_be_visible()
-    panel.get_by_role("button", name="Dismiss").last.click()
+    expect(panel.get_by_text("Playing pad")).to_have_count(0)
+    panel.get_by_role("listitem").filter(has_text="Wish j2").get_by_role("button", name="Dismiss").click()
     expect(rail.get_by_role("listitem")).to_have_count(0, timeout=10_000)
     open_page(page, "Cards")
     expect(page.get_by_text("finished: j1,j4")).to_be_visible()
