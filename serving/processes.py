@@ -9,9 +9,30 @@ from pathlib import Path
 import psutil
 import structlog
 
+from studio.errors import MelodeonError
+
 log = structlog.get_logger(__name__)
 
 HARD_AFTER_S = 3.0
+LAST_LINES = 5
+
+
+class FolderNotOurs(MelodeonError):
+    """A folder that only we should enter belongs to somebody else."""
+
+    code = "folder_not_ours"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is not a folder of ours; remove it, or set MELODEON_VAR to another place.")
+
+
+def private_folder(path: Path) -> Path:
+    """Make the folder ``path`` and close it to everybody else; raises `FolderNotOurs`."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.is_symlink() or path.stat().st_uid != os.geteuid():
+        raise FolderNotOurs(path)
+    path.chmod(0o700)
+    return path
 
 
 class ChildProcess:
@@ -51,8 +72,8 @@ class ChildProcess:
 
     def start(self) -> None:
         """Start the command; first end what an earlier, killed supervisor may have left running under this name."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._note.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._log.parent)
+        private_folder(self._note.parent)
         _end_noted(self._note)
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -71,10 +92,10 @@ class ChildProcess:
         """Whether the command itself lives."""
         return self._process is not None and self._process.poll() is None
 
-    def last_words(self, lines: int = 5) -> str:
+    def last_words(self) -> str:
         """The end of the log, for a message to the person who started us."""
         try:
-            return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(self._log.read_text(errors="replace").splitlines()[-LAST_LINES:])
         except FileNotFoundError:
             return ""
 

@@ -20,7 +20,7 @@ from configs.secrets import Secrets
 from configs.settings import Settings
 from data.database import migrate
 from data.embedded_postgres import EmbeddedPostgres
-from serving.processes import ChildProcess
+from serving.processes import ChildProcess, private_folder
 from serving.supervisor import Part
 from studio.errors import MelodeonError
 
@@ -40,12 +40,12 @@ class NoFreePort(MelodeonError):
         )
 
 
-def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+def port_is_free(port: int) -> bool:
     """Whether a server could listen on this port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             return False
     return True
@@ -105,7 +105,7 @@ class PostgresPart:
 
     def start(self) -> None:
         """Start the server, making its data folder on the first start."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._log.parent)
         self._server.start()
         migrate(self._url)
 
@@ -229,8 +229,8 @@ class EnginesPart:
         """Start the head."""
         self._applied = False
         folder = ray_folder(self._settings.var)
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.parent.chmod(0o700)
+        private_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
         self._child.start()
 
     def running(self) -> bool:

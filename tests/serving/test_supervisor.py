@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from configs.settings import Settings
-from serving.processes import ChildProcess, end_leftovers
+from serving.processes import ChildProcess, FolderNotOurs, end_leftovers, private_folder
 from serving.stack import NoFreePort, ProcessPart, port_is_free, ray_folder, with_free_ports
 from serving.supervisor import PartNotReady, Supervisor
 
@@ -216,3 +217,13 @@ def test_a_start_can_be_broken_off(tmp_path: Path, ending: list[ChildProcess]) -
     supervisor.start(stopping)
     supervisor.stop()
     assert not one.running()
+
+
+def test_folders_that_only_we_may_enter_are_closed_and_strangers_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o755)
+    assert stat.S_IMODE(private_folder(folder).stat().st_mode) == 0o700
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FolderNotOurs):
+        private_folder(tmp_path / "link")

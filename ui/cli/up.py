@@ -27,7 +27,7 @@ from configs.settings import Settings, settings
 from data.database import migrate
 from data.embedded_postgres import end_orphan
 from serving.api.views import PREFIX
-from serving.processes import ChildProcess, end_leftovers
+from serving.processes import ChildProcess, end_leftovers, private_folder
 from serving.stack import RAY_PORTS, ProcessPart, answers, child_environment, stack_parts, with_free_ports
 from serving.supervisor import Part, Supervisor
 from studio.errors import MelodeonError
@@ -56,8 +56,7 @@ def web_part(chosen: Settings) -> Part:
 @contextmanager
 def only_one(chosen: Settings) -> Iterator[IO[str]]:
     """Hold the lock of this installation; a second supervisor would fight the first over every part."""
-    folder = chosen.var / "run"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = private_folder(chosen.var / "run")
     with (folder / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -43,6 +43,7 @@ NEVER_AT_A_DOOR = {
     "no_free_port": "the supervisor's",
     "database_password": "the supervisor's",
     "not_installed": "the doctor's",
+    "folder_not_ours": "the supervisor's",
     "serve_file_refused": "the supervisor's",
     "application_failed": "the supervisor's",
     "folder_in_use": "the supervisor's",
