@@ -28,7 +28,7 @@ _LAST: Final = 50
 
 def _sql(statement: str) -> TextClause:
     """The statement; ``{tell}`` in it tells listeners of the job row at hand."""
-    return text(statement.replace("{tell}", "pg_notify('melodeon_job', account_id || ':' || id)"))
+    return text(statement.replace("{tell}", f"pg_notify('{CHANGED}', account_id || ':' || id)"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +304,7 @@ _RENEW = _sql(
     " WHERE id = :job_id RETURNING {tell}"
 )
 _ASK_TO_CANCEL = _sql(
-    "UPDATE job SET cancel_requested = true WHERE id = :job_id RETURNING pg_notify('melodeon_cancel', id), {tell}"
+    "UPDATE job SET cancel_requested = true WHERE id = :job_id RETURNING pg_notify(:channel, id), {tell}"
 )
 
 
@@ -336,7 +336,7 @@ def renew(session: Session, job_id: JobId, *, state: JobState, price_credits: in
 
 def ask_to_cancel(session: Session, job_id: JobId) -> None:
     """Leave a flag for the worker and call it."""
-    session.execute(_ASK_TO_CANCEL, {"job_id": job_id})
+    session.execute(_ASK_TO_CANCEL, {"job_id": job_id, "channel": CANCEL})
 
 
 _QUEUED_SONGS = text(
