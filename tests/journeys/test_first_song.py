@@ -28,9 +28,13 @@ def play_first(page: Page) -> None:
 def sound_of(ada: Person, card: Locator) -> bytes:
     """A finished take's outline of loudness: equal for equal sound."""
     song = str(card.get_by_role("link").first.get_attribute("href")).split("id=")[1]
-    answer = ada.page.request.get(f"{ada.stack.web_url}/api/v1/songs/{song}/peaks")
+    answer = ada.page.request.get(f"{ada.stack.web_url}/api/v1/songs/{song}/files/peaks")
     assert answer.ok
     return bytes(answer.body())
+
+
+def colour_of(words: Locator) -> str:
+    return str(words.locator("p").evaluate("words => getComputedStyle(words).color"))
 
 
 def test_a_newcomer_makes_plays_and_publishes_a_song_and_another_finds_it(person: MakePerson) -> None:
@@ -152,7 +156,10 @@ def test_what_was_typed_outlives_a_look_elsewhere_but_not_its_writer(person: Mak
     ada = person()
     page = ada.open("/create")
     page.get_by_label("Describe your song").fill("a draft")
-    page.get_by_role("radio", name="Custom").click()
+    # The page's own style sheet is there: selected words have the colour of the text, not the fainter accent.
+    simple, custom = (page.get_by_role("radio", name=name) for name in ("Simple", "Custom"))
+    assert colour_of(simple) == colour_of(custom)
+    custom.click()
     lyrics = page.get_by_role("textbox", name="Lyrics")
     lyrics.fill("[verse]\nla la")
     page.get_by_role("radio", name="Describe the lyrics").click()
@@ -188,6 +195,7 @@ def test_a_double_click_makes_one_request_and_its_settings_make_the_same_song_ag
     page.get_by_role("button", name="Create · 2 credits").dblclick()
     wait_for_songs(page)
     assert ada.credits() == (98, 0)
+    expect(page.locator(".st-key-newest .card.ready")).to_have_count(2, timeout=PATIENCE_MS)
     second = page.locator(".st-key-newest .card").nth(1)
     wanted = sound_of(ada, second)
     second.get_by_role("button", name="More").click()

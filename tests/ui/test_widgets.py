@@ -18,9 +18,9 @@ from studio.words.job import JobState
 from studio.words.song import Song
 from ui import state
 from ui.widgets.account_forms import browser_name
-from ui.widgets.plain import escape
+from ui.widgets.plain import credits_text, escape
 from ui.widgets.song_actions import ACTIONS, brief_of
-from ui.widgets.song_cards import as_card, engine_label, menu
+from ui.widgets.song_cards import as_card, engine_label, menu, title_of
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 ADA = Account(
@@ -91,6 +91,22 @@ def test_a_song_that_is_not_ready_cannot_be_played_but_says_why() -> None:
     card = as_card(song(JobState.FAILED, reason="The engine was lost.", title=""), viewer=ADA)
     assert card["status_text"] == "The engine was lost."
     assert "src" not in card
+
+
+def test_a_song_without_a_title_is_called_by_what_was_asked_for() -> None:
+    long = "a song about everything that ever happened on the way to the harbour and back"
+    assert title_of(song(title="", description=long)) == "a song about everything that ever happened on the way to th…"
+    assert title_of(song(title=long, description="short")) == long
+    assert title_of(song(title="")) == "Untitled"
+
+
+def test_one_credit_is_not_credits() -> None:
+    assert [credits_text(number) for number in (0, 1, 2, 1200)] == [
+        "0 credits",
+        "1 credit",
+        "2 credits",
+        "1,200 credits",
+    ]
 
 
 def test_an_engine_that_left_keeps_its_name() -> None:

@@ -12,10 +12,7 @@ from ui.widgets.map import SONG, SYMBOL, pages
 from ui.widgets.problem import show_problem, told
 from ui.wiring import services
 
-STATIC = Path(__file__).parent / "static"
-
-st.set_page_config(page_title="Melodeon", page_icon=str(STATIC / "icon.png"), layout="wide")
-st.html(STATIC / "look.css")
+st.set_page_config(page_title="Melodeon", page_icon=str(Path(__file__).parent / "static" / "icon.png"), layout="wide")
 try:
     account = auth.current_account(services())
 except MelodeonError as error:

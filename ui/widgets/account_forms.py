@@ -122,7 +122,7 @@ def draw_statement(balance: Balance, movements: Sequence[Movement]) -> None:
         hide_index=True,
         width="stretch",
         column_config={
-            "When": st.column_config.DatetimeColumn(format="distance", width=120),
+            "When": st.column_config.DatetimeColumn(format="distance", width=110),
             "Credits": st.column_config.TextColumn(width=70),
         },
         alt="The last movements of your credits",

@@ -113,7 +113,8 @@ def brief_of(song: Song) -> Brief:
         prompt=song.prompt,
         lyrics=song.lyrics,
         title=song.title,
-        instrumental=song.instrumental,
+        # a wish in words ("no vocals") also makes songs without lyrics
+        instrumental=song.instrumental or not song.lyrics.strip(),
         engine=song.engine,
         controls=controls,
     )

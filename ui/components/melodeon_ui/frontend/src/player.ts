@@ -2,6 +2,7 @@
 import { component, type Trigger, type View } from "./component";
 import { clock, h, iconButton, relabel, safeHref, wantsNewTab } from "./dom";
 import { engine, type Engine } from "./engine";
+import pageCss from "./page.css";
 import css from "./player.css";
 import { drawQueue } from "./queue_panel";
 import { SeekBar, Waveform } from "./waveform";
@@ -53,6 +54,7 @@ class Player implements View<PlayerData> {
   });
 
   constructor(root: HTMLElement, private readonly trigger: Trigger) {
+    dressPage();
     root.append(this.bar);
     this.queueButton.setAttribute("aria-expanded", "false");
     this.queueButton.setAttribute("aria-controls", "queue");
@@ -150,6 +152,14 @@ class Player implements View<PlayerData> {
     this.next.disabled = !this.engine.hasNext;
     drawQueue(this.panel, this.engine);
   }
+}
+
+/** The little that Streamlit's own widgets need besides the theme; once per document. */
+const pageSheet = new CSSStyleSheet();
+pageSheet.replaceSync(pageCss);
+
+function dressPage(): void {
+  if (!document.adoptedStyleSheets.includes(pageSheet)) document.adoptedStyleSheets.push(pageSheet);
 }
 
 export default component<PlayerData>(css, (root, trigger) => new Player(root, trigger));
