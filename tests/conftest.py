@@ -77,8 +77,10 @@ def stack() -> Iterator[Stack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for the stack is marked so, and stays on one test process."""
+    """With several test processes: all users of the stack stay together, and so do the tests of one file."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.stack)
             item.add_marker(pytest.mark.xdist_group("stack"))
+        else:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))

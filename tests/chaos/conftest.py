@@ -169,7 +169,7 @@ class Rays:
         raise AssertionError(f"no process of Ray is called {words}")
 
     def _serve(self) -> dict[str, Any]:
-        port = self._stack.environment["MELODEON_SERVE__DASHBOARD_PORT"]
+        port = self._stack.services.settings.serve.dashboard_port
         token = self._stack.services.secrets.ray_token
         answer = httpx.get(
             f"http://127.0.0.1:{port}/api/serve/applications/",

@@ -121,9 +121,9 @@ class Person:
 MakePerson = Callable[..., Person]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium; not for longer, because while Playwright is open nothing else here may run asyncio."""
     assert Path(CHROMIUM).exists(), "The browser tests need Chromium: install the package chromium."
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
