@@ -76,11 +76,13 @@ def stack() -> Iterator[Stack]:
         yield running
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several test processes: all users of the stack stay together, and so do the tests of one file."""
-    for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.xdist_group("stack"))
-        else:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With several test processes: all users of the stack stay together, and so do the tests of one file.
+
+    Marked as soon as it is collected, because xdist reads the groups before any later hook of ours.
+    """
+    if "stack" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.stack)
+        item.add_marker(pytest.mark.xdist_group("stack"))
+    else:
+        item.add_marker(pytest.mark.xdist_group(item.path.name))
