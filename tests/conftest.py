@@ -77,12 +77,6 @@ def stack() -> Iterator[Stack]:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """With several test processes: all users of the stack stay together, and so do the tests of one file.
-
-    Marked as soon as it is collected, because xdist reads the groups before any later hook of ours.
-    """
+    """Whatever asks for the stack is marked so: `make test` runs these after the others, in one process."""
     if "stack" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.stack)
-        item.add_marker(pytest.mark.xdist_group("stack"))
-    else:
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
