@@ -142,8 +142,9 @@ def test_a_killed_server_starts_again_with_everything_committed(make_server: Mak
     server.start()
     _tell(server, "DROP TABLE IF EXISTS survivor", "CREATE TABLE survivor AS SELECT 42 AS number")
     assert server.pid is not None
-    os.kill(server.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+    pid = server.pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert not server.running()
     server.start()
     assert _ask(server, "SELECT number FROM survivor") == 42
