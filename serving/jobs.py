@@ -104,11 +104,13 @@ def request(
     _check_queue(session, account.id, brief.takes, queued_max)
     job_id, price = JobId(new_id("job")), pricing.price_of(brief)
     state, reason = _hold(session, account.id, job_id, price, round_number=1, now=now)
-    job_rows.insert(
+    song_ids = job_songs.new_ids(brief.takes)
+    job = job_rows.insert(
         session,
         job_id=job_id,
         account_id=account.id,
         brief=brief,
+        song_ids=song_ids,
         state=state,
         price_credits=price,
         key=key,
@@ -117,11 +119,19 @@ def request(
         reason=reason,
         reason_code=ledger.NoCredits.code if reason else "",
     )
-    guided = catalogue.spec_of(brief.engine).uses_guidance
     job_songs.insert(
-        session, account_id=account.id, job_id=job_id, brief=brief, state=state, reason=reason, uses_guidance=guided
+        session,
+        account_id=account.id,
+        job_id=job_id,
+        song_ids=song_ids,
+        brief=brief,
+        state=state,
+        reason=reason,
+        uses_guidance=catalogue.spec_of(brief.engine).uses_guidance,
     )
-    return _announce(session, account, job_id, state)
+    if state is JobState.QUEUED:
+        queue.wake(session, account.id)
+    return job
 
 
 def run_again(
@@ -154,7 +164,9 @@ def run_again(
     code = ledger.NoCredits.code if reason else ""
     job_rows.renew(session, job_id, state=state, price_credits=price, reason=reason, code=code)
     job_songs.set_status(session, job_id, state, reason=reason)
-    return _announce(session, account, job_id, state)
+    if state is JobState.QUEUED:
+        queue.wake(session, account.id)
+    return get(session, account, job_id)
 
 
 def cancel(session: Session, account: Account, job_id: JobId, *, now: datetime) -> Job:
@@ -272,9 +284,3 @@ def _locked(session: Session, account: Account, job_id: JobId) -> job_rows.Stand
     if standing is None or standing.account_id != account.id:
         raise NotFound("job")
     return standing
-
-
-def _announce(session: Session, account: Account, job_id: JobId, state: JobState) -> Job:
-    if state is JobState.QUEUED:
-        queue.wake(session, account.id)
-    return get(session, account, job_id)

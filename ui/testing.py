@@ -31,6 +31,7 @@ from studio.words.job import JobState
 
 READY_S: Final = 300.0
 END_S: Final = 150.0
+RESTART_S: Final = 60.0
 _FIRST_PORT: Final = 20_000
 _PORTS: Final = 120
 """One stack's ports: web, Postgres, six of Ray, then a hundred for Ray's workers."""
@@ -148,15 +149,24 @@ class Stack:
         return self._services
 
     def pid_of(self, part: str) -> int:
-        """The process of ``up``, ``postgres`` (its postmaster), ``engines`` (``ray start``), ``worker`` or ``web``."""
+        """The process of ``up``, ``postgres`` (its postmaster), ``engines`` (``ray start``), ``worker`` or ``web``.
+
+        A part that has just died is waited for until its supervisor has started it again.
+        """
         if part == "up":
             return self._process.pid
         if part == "postgres":
             return int((self.var / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
         mark = {"engines": "--head", "worker": "serving.worker", "web": "ui.server"}[part]
-        for child in psutil.Process(self._process.pid).children():
-            if mark in child.cmdline():
-                return child.pid
+        until = time.monotonic() + RESTART_S
+        while time.monotonic() < until:
+            for child in psutil.Process(self._process.pid).children():
+                try:
+                    if mark in child.cmdline():
+                        return child.pid
+                except psutil.NoSuchProcess:  # it died a moment ago; a zombie is one of these
+                    continue
+            time.sleep(0.1)
         raise StackTrouble(f"{part} does not run: {self.said()[-2000:]}")
 
     def processes(self) -> list[psutil.Process]:
@@ -221,6 +231,7 @@ def spend(services: Services, account: Account, *, leave: int) -> None:
             job_id=job_id,
             account_id=account.id,
             brief=Brief(description="an earlier song"),
+            song_ids=(),
             state=JobState.PROCESSED,
             price_credits=price,
             key=f"spent:{job_id}",

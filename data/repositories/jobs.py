@@ -6,7 +6,7 @@ see tells listeners, on `CHANGED`, when the transaction commits; in the same sta
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -159,7 +159,7 @@ _INSERT = _sql(
     "                 reason, reason_code, finished_at)"
     " VALUES (:id, :account_id, :kind, :state, CAST(:brief AS jsonb), :price_credits, :key, :request_hash, :trace_id,"
     "         :reason, :reason_code, CASE WHEN :ended THEN statement_timestamp() END)"
-    " RETURNING {tell}"
+    " RETURNING *, {tell}, NULL AS stage, NULL AS fraction, NULL AS message, CAST(:song_ids AS text[]) AS song_ids"
 )
 
 
@@ -169,6 +169,7 @@ def insert(
     job_id: JobId,
     account_id: AccountId,
     brief: Brief,
+    song_ids: Sequence[SongId],
     state: JobState,
     price_credits: int,
     key: str,
@@ -176,8 +177,8 @@ def insert(
     trace_id: str,
     reason: str,
     reason_code: str,
-) -> None:
-    """Add a Job, ready at once."""
+) -> Job:
+    """Add a Job, ready at once, whose Songs are added after it; answers it without reading it again."""
     values = {
         "id": job_id,
         "account_id": account_id,
@@ -191,8 +192,9 @@ def insert(
         "reason": reason,
         "reason_code": reason_code,
         "ended": state.ended,
+        "song_ids": list(song_ids),
     }
-    session.execute(_INSERT, values)
+    return _job(session.execute(_INSERT, values).mappings().one())
 
 
 _STANDING = text(

@@ -93,6 +93,7 @@ def make_songs(database: Database, ada: Account) -> MakeSongs:
                 session,
                 account_id=account.id,
                 job_id=job_id,
+                song_ids=job_songs.new_ids(BRIEF.takes),
                 brief=BRIEF,
                 state=JobState.QUEUED,
                 reason="",
