@@ -65,10 +65,15 @@ class WebSettings(_Section):
 
 
 class ServeSettings(_Section):
-    """Ray and Ray Serve. With ``gateway_url`` set, a cluster elsewhere is used and no Ray is started here."""
+    """Ray and Ray Serve. With ``gateway_url`` set, a cluster elsewhere is used and no Ray is started here.
+
+    ``config`` is the one Serve file of the whole installation, the same on every machine: the engines it names are
+    those that people can choose. ``engines_file`` adds engines to the catalogue's own, or changes them.
+    """
 
     gateway_url: str | None = None
     config: Path = _HERE / "serve" / "laptop.yaml"
+    engines_file: Path | None = None
     http_port: Port = 8610
     gcs_port: Port = 8611
     dashboard_port: Port = 8612
@@ -77,6 +82,15 @@ class ServeSettings(_Section):
     client_port: Port = 8615
     worker_ports_from: int = Field(default=18_600, ge=1, le=65_436)
     client_timeout_s: float = Field(default=900.0, gt=0)
+
+
+class ModelsSettings(_Section):
+    """Weights. ``folder``: where checkpoints lie, ``models`` under ``var`` when absent. ``non_commercial``: engines
+    whose licence forbids selling the results may start. ``offline``: nothing is ever downloaded."""
+
+    folder: Path | None = None
+    non_commercial: bool = False
+    offline: bool = False
 
 
 class WorkerSettings(_Section):
@@ -126,10 +140,16 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     web: WebSettings = WebSettings()
     serve: ServeSettings = ServeSettings()
+    models: ModelsSettings = ModelsSettings()
     worker: WorkerSettings = WorkerSettings()
     logs: LogSettings = LogSettings()
     signup_credits: int = Field(default=100, ge=0)
     queued_songs_max: int = Field(default=100, ge=1)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where checkpoints lie."""
+        return self.models.folder or self.var / "models"
 
     @classmethod
     def settings_customise_sources(

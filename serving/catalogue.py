@@ -1,22 +1,26 @@
 """The catalogue: which engines there are, what each can do and who serves it.
 
-It reads ``configs/engines.toml`` and imports no engine, so pages and workers can fit a Brief on any machine. The
-bodies take their own declaration from here: a spec is written once.
+`known` is what ``configs/engines.toml`` declares; `catalogue` is what the Serve file of this installation runs, in its
+order. No engine is imported, so pages and workers can fit a Brief on any machine. The bodies take their own
+declaration from here: a spec is written once.
 """
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import configs
+from configs.settings import settings
 from studio.errors import MelodeonError
 from studio.music.theory import KEYS
-from studio.words.brief import BriefKind
-from studio.words.engine_spec import ChoiceControl, Control, EngineSpec, NumberControl
+from studio.words.brief import BriefKind, MusicTask
+from studio.words.engine_spec import ChoiceControl, Control, EngineSpec, ModelCard, NumberControl
 
 
 class UnknownEngine(MelodeonError):
@@ -34,7 +38,7 @@ class NoEngine(MelodeonError):
     code = "no_engine"
 
     def __init__(self, kind: BriefKind) -> None:
-        super().__init__(f"No engine of this installation makes {kind.value}; add one to engines.toml.")
+        super().__init__(f"No engine of this installation makes {kind.value}; name one in the Serve file.")
 
 
 class BadCatalogue(MelodeonError):
@@ -67,9 +71,16 @@ class _ChoiceEntry(_Entry):
     help: str = ""
 
 
+class _CheckpointEntry(_Entry):
+    source: str = Field(pattern=r"^(tiny:[a-z0-9-]+|/.+|[\w.-]+/[\w.-]+)$")
+    revision: str = "main"
+    architecture: str
+    memory_gb: float = Field(gt=0)
+    download_gb: float = Field(ge=0)
+
+
 class _EngineEntry(_Entry):
     body: str = Field(pattern=r"^[a-z_.0-9]+:[A-Za-z0-9]+$")
-    application: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     label: str
     version: str
     kinds: tuple[BriefKind, ...] = Field(min_length=1)
@@ -77,23 +88,43 @@ class _EngineEntry(_Entry):
     commercial: bool = True
     uses_guidance: bool = True
     note: str = ""
+    tasks: tuple[MusicTask, ...] = Field(default=(MusicTask.TEXT2MUSIC,), min_length=1)
+    takes_together: bool = False
+    reference: bool = False
+    adapters: bool = False
+    languages: tuple[str, ...] = ()
+    checkpoint: _CheckpointEntry | None = None
+    server: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
     controls: dict[
         Literal["duration_s", "tempo_bpm", "key", "steps", "guidance_scale"], _NumberEntry | _ChoiceEntry
     ] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Served:
+class Entry:
+    """One engine of the catalogue.
+
+    Attributes:
+        spec: what it can do.
+        body: where its class is, ``"module:Class"``.
+        set_up: whether the class is made from a `Setup` (it has weights or a server); else it takes no arguments.
+        options: what its body is told.
+        application: the Serve application that runs it; empty while none does.
+    """
+
     spec: EngineSpec
     body: str
-    application: str
+    set_up: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    application: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """The engines of one installation, in the order of its file."""
+    """Engines by name, in an order: the first of a kind is that kind's default."""
 
-    entries: dict[str, _Served]
+    entries: dict[str, Entry]
 
     def engines(self) -> tuple[EngineSpec, ...]:
         """Every engine's declaration; the first of a kind is that kind's default."""
@@ -101,15 +132,15 @@ class Catalogue:
 
     def spec_of(self, name: str) -> EngineSpec:
         """The declaration of this engine. Raises `UnknownEngine`."""
-        return self._entry(name).spec
-
-    def body_of(self, name: str) -> str:
-        """Where this engine's class is: ``"module:Class"``. Raises `UnknownEngine`."""
-        return self._entry(name).body
+        return self.entry(name).spec
 
     def application_of(self, name: str) -> str:
-        """The gateway application that serves this engine. Raises `UnknownEngine`."""
-        return self._entry(name).application
+        """The Serve application that runs this engine. Raises `UnknownEngine`."""
+        return self.entry(name).application
+
+    def makes(self, kind: BriefKind) -> bool:
+        """Whether any engine makes this kind."""
+        return any(kind in spec.kinds for spec in self.engines())
 
     def default_engine(self, kind: BriefKind) -> str:
         """The first engine that makes this kind. Raises `NoEngine`."""
@@ -119,45 +150,94 @@ class Catalogue:
         raise NoEngine(kind)
 
     def applications(self) -> tuple[str, ...]:
-        """The applications that serve these engines, each once."""
+        """The applications that run these engines, each once."""
         return tuple(dict.fromkeys(entry.application for entry in self.entries.values()))
 
-    def _entry(self, name: str) -> _Served:
+    def entry(self, name: str) -> Entry:
+        """Everything about this engine. Raises `UnknownEngine`."""
         try:
             return self.entries[name]
         except KeyError:
             raise UnknownEngine(name, tuple(self.entries)) from None
 
+    def served_by(self, applications: Mapping[str, tuple[str, ...]]) -> "Catalogue":
+        """These engines of the catalogue, in this order, each with the application that runs it.
 
-def read_catalogue(path: Path) -> Catalogue:
-    """Read a catalogue file.
+        Raises `UnknownEngine` for one that the catalogue does not have.
+        """
+        named = {engine: application for application, engines in applications.items() for engine in engines}
+        return Catalogue(entries={name: replace(self.entry(name), application=app) for name, app in named.items()})
+
+
+def read_catalogue(*paths: Path) -> Catalogue:
+    """Read catalogue files; an entry of a later one replaces that of an earlier one.
 
     Raises:
         BadCatalogue: when it is no TOML, has an unknown or missing word, or a value of the wrong type.
     """
+    tables: dict[str, dict[str, Any]] = {}
+    entries: dict[str, Entry] = {}
+    for path in paths:
+        try:
+            tables |= tomllib.loads(path.read_text("utf-8"))
+            entries = {name: _entry(name, _EngineEntry(**_whole(name, tables))) for name in tables}
+        except (OSError, tomllib.TOMLDecodeError, TypeError, LookupError) as error:
+            raise BadCatalogue(path, str(error)) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadCatalogue(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    return Catalogue(entries=entries)
+
+
+def _whole(name: str, tables: Mapping[str, dict[str, Any]], *, below: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The entry with what it takes over from the one it is ``like``; a server has no checkpoint to take over."""
+    own = dict(tables[name])
+    model = own.pop("like", None)
+    if model is None:
+        return own
+    if model not in tables or model in (name, *below):
+        raise LookupError(f"{name} is like “{model}”, which is no other entry.")
+    whole = _whole(model, tables, below=(name, *below))
+    if own.get("server"):
+        whole.pop("checkpoint", None)
+    controls = {**whole.get("controls", {}), **own.get("controls", {})}
+    return {**whole, **own, **({"controls": controls} if controls else {})}
+
+
+def read_applications(path: Path) -> dict[str, tuple[str, ...]]:
+    """Which engines each application of a Serve file runs, in the file's order; the gateway runs none.
+
+    Raises:
+        BadCatalogue: when the file cannot be read or is no Serve file.
+    """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-        return Catalogue(entries={name: _served(name, _EngineEntry(**table)) for name, table in tables.items()})
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadCatalogue(path, str(error)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadCatalogue(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        applications = yaml.safe_load(path.read_text("utf-8"))["applications"]
+        named = {application["name"]: application.get("args") or {} for application in applications}
+        engines = {name: (*args.get("engines", ()), *_one(args.get("engine"))) for name, args in named.items()}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise BadCatalogue(path, f"it is no Serve file ({error}).") from None
+    return {name: run for name, run in engines.items() if run}
 
 
-def _served(name: str, entry: _EngineEntry) -> _Served:
+def _one(engine: str | None) -> tuple[str, ...]:
+    return (engine,) if engine else ()
+
+
+def _entry(name: str, entry: _EngineEntry) -> Entry:
+    card = ModelCard(**entry.checkpoint.model_dump()) if entry.checkpoint else None
     spec = EngineSpec(
         name=name,
-        label=entry.label,
-        version=entry.version,
-        kinds=entry.kinds,
         controls=tuple(_control(control_name, control) for control_name, control in entry.controls.items()),
-        licence=entry.licence,
-        commercial=entry.commercial,
-        uses_guidance=entry.uses_guidance,
-        note=entry.note,
+        card=card,
+        **{word: getattr(entry, word) for word in _SAME_WORDS},
     )
-    return _Served(spec=spec, body=entry.body, application=entry.application)
+    return Entry(spec=spec, body=entry.body, set_up=card is not None or entry.server, options=entry.options)
+
+
+_SAME_WORDS = (
+    "label", "version", "kinds", "licence", "commercial", "uses_guidance", "note", "tasks", "takes_together",
+    "reference", "adapters", "languages",
+)  # fmt: skip
 
 
 def _control(name: str, entry: _NumberEntry | _ChoiceEntry) -> Control:
@@ -168,24 +248,26 @@ def _control(name: str, entry: _NumberEntry | _ChoiceEntry) -> Control:
 
 
 @cache
+def known() -> Catalogue:
+    """Every engine that this installation knows, read once."""
+    own = settings().serve.engines_file
+    return read_catalogue(Path(configs.__file__).with_name("engines.toml"), *([own] if own else []))
+
+
+@cache
 def catalogue() -> Catalogue:
-    """The catalogue of this installation, read once."""
-    return read_catalogue(Path(configs.__file__).with_name("engines.toml"))
+    """The engines that this installation runs, read once."""
+    return known().served_by(read_applications(settings().serve.config))
 
 
 def engines() -> tuple[EngineSpec, ...]:
-    """Every engine of this installation; the first of a kind is that kind's default."""
+    """Every engine that this installation runs; the first of a kind is that kind's default."""
     return catalogue().engines()
 
 
 def spec_of(name: str) -> EngineSpec:
     """What this engine can do. Raises `UnknownEngine`."""
     return catalogue().spec_of(name)
-
-
-def application_of(name: str) -> str:
-    """The gateway application that serves this engine. Raises `UnknownEngine`."""
-    return catalogue().application_of(name)
 
 
 def default_engine(kind: BriefKind) -> str:

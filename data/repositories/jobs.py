@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, TextClause, text
 
 from data.database import Session
-from studio.words.brief import Brief, BriefKind, BriefMode, Controls, UnfitBrief
+from studio.words.brief import Brief, BriefKind, BriefMode, Controls, MusicTask, UnfitBrief
 from studio.words.ids import AccountId, JobId, SongId
 from studio.words.job import Job, JobState, Stage
 
@@ -78,6 +78,9 @@ def brief_from_json(values: Mapping[str, Any]) -> Brief | None:
     """The Brief that `brief_to_json` wrote; None when a version with other words wrote it."""
     try:
         words = {**values, "kind": BriefKind(values["kind"]), "mode": BriefMode(values["mode"])}
+        words["task"] = MusicTask(values.get("task", MusicTask.TEXT2MUSIC))
+        words["tracks"] = tuple(values.get("tracks", ()))
+        words["window"] = tuple(values["window"]) if values.get("window") else None
         return Brief(**{**words, "controls": Controls(**values["controls"])})
     except (TypeError, ValueError, KeyError, AttributeError, UnfitBrief):
         return None

@@ -3,12 +3,13 @@
 import time
 from typing import Final
 
-from serving.catalogue import spec_of
+from serving.catalogue import known
+from serving.engines.protocol import NO_SOURCES
 from studio.art.cover import paint_cover
 from studio.text.reading import read_style
 from studio.words.brief import Brief
 from studio.words.engine_spec import EngineSpec
-from studio.words.take import OnProgress, Progress, Take
+from studio.words.take import OnProgress, Progress, Sources, Take
 
 SIZE_PX: Final = 1024
 
@@ -19,12 +20,20 @@ class BuiltinCover:
     @property
     def spec(self) -> EngineSpec:
         """The catalogue's entry."""
-        return spec_of("builtin-cover")
+        return known().spec_of("builtin-cover")
 
     def load(self) -> None:
         """Nothing to get ready."""
 
-    def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
+    def unload(self) -> None:
+        """Nothing to give back."""
+
+    def make(
+        self,
+        brief: Brief,
+        on_progress: OnProgress,
+        sources: Sources = NO_SOURCES,  # noqa: ARG002 - its spec has no task that needs any
+    ) -> tuple[Take, ...]:
         """Paint every take, one after the other."""
         self.spec.fit(brief)
         takes = []

@@ -5,8 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
-from serving.catalogue import spec_of
+from serving.catalogue import known
 from serving.engines.length import length_s
+from serving.engines.protocol import NO_SOURCES
 from studio.music.compose import compose, lines_left_out, lines_sung, sections_in_seconds, timed_lines
 from studio.music.render import render, warm_up
 from studio.music.score import Score
@@ -15,7 +16,7 @@ from studio.text.reading import read_style
 from studio.text.style import Style
 from studio.words.brief import Brief
 from studio.words.engine_spec import EngineSpec
-from studio.words.take import Cancelled, OnProgress, Progress, Sound, Take
+from studio.words.take import Cancelled, OnProgress, Progress, Sound, Sources, Take
 
 SIDE_BY_SIDE: Final = 2
 """Takes rendered at once: the sample loops run without Python's lock, and more would need too much memory."""
@@ -33,7 +34,7 @@ class BuiltinSong:
     @property
     def spec(self) -> EngineSpec:
         """The catalogue's entry."""
-        return spec_of("builtin-song")
+        return known().spec_of("builtin-song")
 
     def load(self) -> None:
         """Compile the sample loops."""
@@ -41,7 +42,15 @@ class BuiltinSong:
             warm_up()
             self._loaded = True
 
-    def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
+    def unload(self) -> None:
+        """Nothing to give back."""
+
+    def make(
+        self,
+        brief: Brief,
+        on_progress: OnProgress,
+        sources: Sources = NO_SOURCES,  # noqa: ARG002 - its spec has no task that needs any
+    ) -> tuple[Take, ...]:
         """Compose and render every take: two at a time, long ones one after the other."""
         self.spec.fit(brief)
         together = _Together(on_progress, brief.takes)

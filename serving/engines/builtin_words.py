@@ -3,8 +3,9 @@
 import time
 from dataclasses import replace
 
-from serving.catalogue import spec_of
+from serving.catalogue import known
 from serving.engines.length import length_s
+from serving.engines.protocol import NO_SOURCES
 from studio.music.genres import usual_tempo
 from studio.text.lyrics import write_lyrics
 from studio.text.prompts import style_prompt
@@ -14,7 +15,7 @@ from studio.text.tags import tags_of
 from studio.text.titles import title_of
 from studio.words.brief import Brief, BriefKind
 from studio.words.engine_spec import EngineSpec
-from studio.words.take import OnProgress, Progress, Take, Words
+from studio.words.take import OnProgress, Progress, Sources, Take, Words
 
 
 class BuiltinWords:
@@ -23,13 +24,21 @@ class BuiltinWords:
     @property
     def spec(self) -> EngineSpec:
         """The catalogue's entry."""
-        return spec_of("builtin-words")
+        return known().spec_of("builtin-words")
 
     def load(self) -> None:
         """Read the pronouncing dictionary, so that the first request need not."""
         write_lyrics("", Style(), seed=0, duration_s=60.0, tempo_bpm=100.0)
 
-    def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
+    def unload(self) -> None:
+        """Nothing to give back."""
+
+    def make(
+        self,
+        brief: Brief,
+        on_progress: OnProgress,
+        sources: Sources = NO_SOURCES,  # noqa: ARG002 - its spec has no task that needs any
+    ) -> tuple[Take, ...]:
         """Write every take, one after the other."""
         self.spec.fit(brief)
         takes = []

@@ -1,10 +1,12 @@
 """What an Engine is."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from studio.words.brief import Brief
 from studio.words.engine_spec import EngineSpec
-from studio.words.take import OnProgress, Take
+from studio.words.take import OnProgress, Sources, Take
+
+NO_SOURCES: Final = Sources()
 
 
 class Engine(Protocol):
@@ -19,8 +21,14 @@ class Engine(Protocol):
         """Get ready to work: weights into memory, compilers warm. Called again, it does nothing."""
         ...
 
-    def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
+    def unload(self) -> None:
+        """Give the memory back. `load` makes it ready again."""
+        ...
+
+    def make(self, brief: Brief, on_progress: OnProgress, sources: Sources = NO_SOURCES) -> tuple[Take, ...]:
         """Make ``brief.takes`` takes, in order; the same Brief gives the same results.
+
+        ``sources`` are the sounds that the Brief names by key.
 
         ``on_progress`` hears fractions that never fall, from 0 to 1, and may raise `Cancelled`, which passes
         through within one step. Sound comes raw: whoever hosts the engine masters it.

@@ -1,12 +1,16 @@
 """Brief: what is asked for."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from studio.errors import MelodeonError
 from studio.units import SEED_MAX
+
+_LANGUAGE: Final = re.compile(r"|[a-z]{2,3}")
+_ADAPTER: Final = re.compile(r"|[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 DESCRIPTION_MAX: Final = 2_000
 LYRICS_MAX: Final = 10_000
@@ -16,12 +20,67 @@ GUIDANCE_PAIR: Final = (7.5, 15.0)
 
 
 class BriefKind(StrEnum):
-    """What a Brief asks an Engine to make. Later kinds (remix, stems, master, …) only add."""
+    """What a Brief asks an Engine to make. Later kinds (stems, master, …) only add.
+
+    ``lyrics`` writes whichever of style, title and lyrics is missing; ``prompt`` makes a style of a description;
+    ``refine`` rewrites the lyrics as the description says; ``moderation`` judges prompt and lyrics; ``plan`` finds
+    tempo, key, metre, language and length; ``understand`` describes a sound.
+    """
 
     SONG = "song"
     LYRICS = "lyrics"
     TAGS = "tags"
     COVER = "cover"
+    PROMPT = "prompt"
+    REFINE = "refine"
+    MODERATION = "moderation"
+    PLAN = "plan"
+    UNDERSTAND = "understand"
+
+
+class MusicTask(StrEnum):
+    """How a song is made: from nothing, or from another sound (the words of ACE-Step 1.5).
+
+    ``cover`` plays a source in another style; ``repaint`` makes a window of it anew; ``extend`` goes on beyond its
+    end; ``extract`` takes one track out of it, ``lego`` adds one, ``complete`` adds several.
+    """
+
+    TEXT2MUSIC = "text2music"
+    COVER = "cover"
+    REPAINT = "repaint"
+    EXTEND = "extend"
+    EXTRACT = "extract"
+    LEGO = "lego"
+    COMPLETE = "complete"
+
+    @property
+    def needs_window(self) -> bool:
+        """Whether the Brief must say which seconds are to be made."""
+        return self in (MusicTask.REPAINT, MusicTask.EXTEND)
+
+    @property
+    def needs_tracks(self) -> bool:
+        """Whether the Brief must name tracks."""
+        return self in (MusicTask.EXTRACT, MusicTask.LEGO, MusicTask.COMPLETE)
+
+
+TRACKS: Final = (
+    "vocals",
+    "backing_vocals",
+    "drums",
+    "bass",
+    "guitar",
+    "keyboard",
+    "percussion",
+    "strings",
+    "synth",
+    "fx",
+    "brass",
+    "woodwinds",
+)
+"""The tracks that ``extract``, ``lego`` and ``complete`` know."""
+
+METRES: Final = ("2", "3", "4", "6")
 
 
 class BriefMode(StrEnum):
@@ -88,6 +147,15 @@ class Brief:
         engine: name of the engine, a key of ``configs/engines.toml``.
         artist: name written on a cover; filled in by whoever hosts the engine, never by a form.
         controls: the numbers.
+        task: how a song is made; every other than ``text2music`` needs a ``source``.
+        source: object-store key of the sound that the task works on.
+        reference: object-store key of a sound whose timbre is wanted.
+        window: first and last second that ``repaint`` or ``extend`` makes.
+        strength: 0-1, how much of the source a ``cover`` keeps.
+        tracks: of `TRACKS`: one for ``extract`` and ``lego``, one or more for ``complete``.
+        adapter: name of a LoRA adapter of the engine.
+        language: of the voice, ISO 639-1; empty: the engine decides.
+        metre: beats in a bar, one of `METRES`; empty: the engine decides.
     """
 
     kind: BriefKind = BriefKind.SONG
@@ -102,6 +170,15 @@ class Brief:
     engine: str = ""
     artist: str = ""
     controls: Controls = field(default_factory=Controls)
+    task: MusicTask = MusicTask.TEXT2MUSIC
+    source: str = ""
+    reference: str = ""
+    window: tuple[float, float] | None = None
+    strength: float | None = None
+    tracks: tuple[str, ...] = ()
+    adapter: str = ""
+    language: str = ""
+    metre: str = ""
 
     def __post_init__(self) -> None:
         limits = {
@@ -121,6 +198,25 @@ class Brief:
                 )
         if not 1 <= self.takes <= 4:
             raise UnfitBrief("takes", "A request makes 1 to 4 takes.")
+        self._check_numbers()
+        self._check_names()
+
+    def _check_numbers(self) -> None:
+        if self.window is not None and not 0 <= self.window[0] < self.window[1] < math.inf:
+            raise UnfitBrief("window", "The window must begin at 0 s or later and end after its beginning.")
+        if self.strength is not None and not 0 <= self.strength <= 1:
+            raise UnfitBrief("strength", "The strength must be from 0 to 1.")
+
+    def _check_names(self) -> None:
+        strange = [track for track in self.tracks if track not in TRACKS]
+        if strange or len(set(self.tracks)) < len(self.tracks):
+            raise UnfitBrief("tracks", f"Each track must be named once and be one of: {', '.join(TRACKS)}.")
+        if self.metre and self.metre not in METRES:
+            raise UnfitBrief("metre", f"The metre must be one of: {', '.join(METRES)}.")
+        if not _LANGUAGE.fullmatch(self.language):
+            raise UnfitBrief("language", "The language is a code of two or three letters, for example “en”.")
+        if not _ADAPTER.fullmatch(self.adapter):
+            raise UnfitBrief("adapter", "An adapter's name has at most 64 letters, digits, dashes and dots.")
 
     @property
     def music_text(self) -> str:

@@ -21,10 +21,12 @@ class Cancelled(MelodeonError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far an Engine is: ``fraction`` 0-1 of the call, and a word or two for the person."""
+    """How far an Engine is: ``fraction`` 0-1 of the call, a word or two for the person, and for words that are being
+    written the ``text`` that came since the last Progress."""
 
     fraction: float
     message: str = ""
+    text: str = ""
 
 
 OnProgress = Callable[[Progress], None]
@@ -61,13 +63,34 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The sounds that a Brief names by their keys, 48 kHz stereo; None where it names none."""
+
+    source: Clip | None = None
+    reference: Clip | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a song will be, as numbers and words; None or empty where the planner had nothing to say."""
+
+    tempo_bpm: int | None = None
+    key: str | None = None
+    metre: str = ""
+    language: str = ""
+    duration_s: float | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """Texts: whichever of them the Brief asked for; the others are empty."""
+    """Texts: whichever of them the Brief asked for; the others are empty. ``tags`` of a moderation are its reasons."""
 
     prompt: str = ""
     title: str = ""
     lyrics: str = ""
     tags: tuple[str, ...] = ()
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,29 +6,34 @@ from pathlib import Path
 
 import pytest
 
+import configs
 from serving.catalogue import (
     BadCatalogue,
     NoEngine,
     UnknownEngine,
-    application_of,
     catalogue,
     default_engine,
     engines,
+    known,
+    read_applications,
     read_catalogue,
     spec_of,
 )
 from studio.music.theory import KEYS
-from studio.words.brief import Brief, BriefKind, Controls, UnfitBrief
+from studio.words.brief import Brief, BriefKind, Controls, MusicTask, UnfitBrief
 from studio.words.engine_spec import ChoiceControl, NumberControl
 
 ENTRY = """
 [mine]
 body = "somewhere.mine:Mine"
-application = "songs"
 label = "Mine"
 version = "1"
 kinds = ["song"]
 """
+
+
+def catalogue_file() -> Path:
+    return Path(configs.__file__).with_name("engines.toml")
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -37,9 +42,9 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_every_kind_has_a_default_engine_that_makes_it():
-    for kind in BriefKind:
-        assert kind in spec_of(default_engine(kind)).kinds
+@pytest.mark.parametrize("kind", [BriefKind.SONG, BriefKind.LYRICS, BriefKind.TAGS, BriefKind.COVER])
+def test_every_stage_of_a_song_has_a_default_engine_that_makes_it(kind: BriefKind):
+    assert kind in spec_of(default_engine(kind)).kinds
 
 
 def test_reading_the_catalogue_imports_no_engine_no_ray_and_no_model_library():
@@ -88,7 +93,7 @@ def test_every_default_lies_within_its_own_control():
 
 def test_an_unknown_engine_is_refused_with_the_names_there_are():
     with pytest.raises(UnknownEngine, match="builtin-song"):
-        application_of("suno")
+        catalogue().application_of("suno")
 
 
 def test_a_catalogue_without_an_engine_of_a_kind_says_so(tmp_path: Path):
@@ -99,7 +104,89 @@ def test_a_catalogue_without_an_engine_of_a_kind_says_so(tmp_path: Path):
 def test_the_first_engine_of_a_kind_is_its_default(tmp_path: Path):
     both = read_catalogue(written(tmp_path, ENTRY + ENTRY.replace("[mine]", "[other]")))
     assert both.default_engine(BriefKind.SONG) == "mine"
-    assert both.applications() == ("songs",)
+
+
+def test_the_serve_file_says_which_engines_run_in_which_order_and_where(tmp_path: Path):
+    serve = tmp_path / "serve.yaml"
+    serve.write_text(
+        "applications:\n- {name: gateway}\n- {name: turns, args: {engines: [qwen-4b, z-image-turbo]}}\n"
+        "- {name: composer, args: {engine: builtin-song}}\n"
+    )
+    served = known().served_by(read_applications(serve))
+    assert [spec.name for spec in served.engines()] == ["qwen-4b", "z-image-turbo", "builtin-song"]
+    assert served.applications() == ("turns", "composer")
+    assert served.application_of("z-image-turbo") == "turns"
+    assert served.makes(BriefKind.COVER)
+    assert not served.makes(BriefKind.PLAN)
+
+
+def test_a_serve_file_that_names_a_stranger_or_is_none_is_refused(tmp_path: Path):
+    serve = tmp_path / "serve.yaml"
+    serve.write_text("applications: [{name: songs, args: {engine: suno}}]")
+    with pytest.raises(UnknownEngine, match="suno"):
+        known().served_by(read_applications(serve))
+    for text in ("", "[", "applications: 3", "applications: [songs]"):
+        serve.write_text(text)
+        with pytest.raises(BadCatalogue, match=r"serve\.yaml"):
+            read_applications(serve)
+
+
+def test_an_entry_takes_over_what_it_does_not_say(tmp_path: Path):
+    like = (
+        '[other]\nlike = "mine"\nlabel = "Other"\n[other.controls.steps]\nlabel = "S"\nleast = 1\nmost = 2\nstep = 1\n'
+    )
+    spec = read_catalogue(written(tmp_path, ENTRY + like)).spec_of("other")
+    assert (spec.label, spec.version, [control.name for control in spec.controls]) == ("Other", "1", ["steps"])
+
+
+@pytest.mark.parametrize("model", ["nobody", "mine"])
+def test_an_entry_like_no_other_is_refused(tmp_path: Path, model: str):
+    with pytest.raises(BadCatalogue, match="like"):
+        read_catalogue(written(tmp_path, f'[mine]\nlike = "{model}"\n'))
+
+
+def test_a_later_file_adds_and_replaces(tmp_path: Path):
+    own = tmp_path / "own.toml"
+    own.write_text('[mine]\nlike = "builtin-song"\nlabel = "My composer"\n[builtin-cover]\nlike = "builtin-words"\n')
+    both = read_catalogue(catalogue_file(), own)
+    assert both.spec_of("mine").controls == spec_of("builtin-song").controls
+    assert BriefKind.COVER not in both.spec_of("builtin-cover").kinds
+
+
+def test_every_known_model_says_its_licence_and_its_weights():
+    for entry in known().entries.values():
+        if entry.set_up and entry.spec.card is not None:
+            assert entry.spec.card.memory_gb > 0
+            assert entry.spec.licence
+    assert not known().spec_of("sdxl-turbo").commercial
+
+
+@pytest.mark.parametrize(
+    ("engine", "words", "field"),
+    [
+        ("builtin-song", {"task": "cover", "source": "a"}, "task"),
+        ("ace-step-turbo", {"task": "extract", "source": "a", "tracks": ("drums",)}, "task"),
+        ("ace-step-turbo", {"task": "cover"}, "source"),
+        ("ace-step-turbo", {"source": "a"}, "source"),
+        ("ace-step-turbo", {"task": "repaint", "source": "a"}, "window"),
+        ("ace-step-turbo", {"window": (1.0, 2.0)}, "window"),
+        ("ace-step-base", {"task": "lego", "source": "a"}, "tracks"),
+        ("ace-step-base", {"task": "lego", "source": "a", "tracks": ("drums", "bass")}, "tracks"),
+        ("ace-step-turbo", {"strength": 0.5}, "strength"),
+        ("builtin-song", {"reference": "a"}, "reference"),
+        ("builtin-song", {"adapter": "mine"}, "adapter"),
+    ],
+)
+def test_a_task_that_the_engine_cannot_do_or_that_lacks_something_is_unfit(engine: str, words: dict, field: str):
+    brief = Brief(description="x", **{**words, "task": MusicTask(words.get("task", "text2music"))})
+    with pytest.raises(UnfitBrief) as caught:
+        known().spec_of(engine).fit(brief)
+    assert caught.value.field_name == field
+
+
+def test_a_base_checkpoint_completes_a_source():
+    brief = Brief(description="x", task=MusicTask.COMPLETE, source="a", tracks=("drums", "bass"))
+    known().spec_of("ace-step-base").fit(brief)
 
 
 @pytest.mark.parametrize(
@@ -127,4 +214,4 @@ def test_a_missing_catalogue_is_refused(tmp_path: Path):
 
 
 def test_every_application_of_the_catalogue_is_named_once():
-    assert catalogue().applications() == ("songs", "words", "covers")
+    assert sorted(catalogue().applications()) == ["covers", "songs", "words"]

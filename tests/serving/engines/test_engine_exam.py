@@ -181,7 +181,7 @@ def test_an_engine_whose_class_is_missing_is_refused_with_a_sentence(tmp_path):
 
     path = tmp_path / "engines.toml"
     path.write_text(
-        '[ghost]\nbody = "serving.engines.ghost:Ghost"\napplication = "songs"\n'
+        '[ghost]\nbody = "serving.engines.ghost:Ghost"\n'
         'label = "Ghost"\nversion = "1"\nkinds = ["song"]\n'
     )
     with pytest.raises(NoBody, match="ghost"):
