@@ -10,7 +10,7 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -120,6 +120,10 @@ class LogSettings(_Section):
     format: Literal["json", "text"] = "json"
 
 
+QUEUED_SONGS_MAX: Final = 100
+"""Songs that one account may have waiting, unless set otherwise."""
+
+
 class UnknownSetting(Exception):
     """A setting that does not exist was given, or one has a value that is not allowed."""
 
@@ -144,7 +148,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     logs: LogSettings = LogSettings()
     signup_credits: int = Field(default=100, ge=0)
-    queued_songs_max: int = Field(default=100, ge=1)
+    queued_songs_max: int = Field(default=QUEUED_SONGS_MAX, ge=1)
 
     @property
     def models_folder(self) -> Path:

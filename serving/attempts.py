@@ -21,6 +21,8 @@ from studio.words.ids import AccountId, JobId
 from studio.words.job import JobState, Stage
 
 BACK_OFF_FACTOR: Final = 3.0
+LOST: Final = "replica_lost"
+"""Code of an attempt whose replica died under it."""
 
 Outcome = MadeTake | LostTake
 
@@ -108,9 +110,9 @@ def note_progress(
         raise Fenced(job_id, attempt)
 
 
-def save_stage(session: Session, job_id: JobId, attempt: int, *, stage: Stage, result: Mapping[str, Any]) -> None:
+def save_stage(session: Session, job_id: JobId, attempt: int, *, name: str, result: Mapping[str, Any]) -> None:
     """Keep what a stage made (JSON values), so that a later attempt does not make it again. Raises `Fenced`."""
-    if not job_rows.save_result(session, job_id, attempt, stage=stage, result=result):
+    if not job_rows.save_result(session, job_id, attempt, name=name, result=result):
         raise Fenced(job_id, attempt)
 
 
@@ -235,6 +237,8 @@ def _fail(
         if retryable and failures > 1:
             back = " Your credits were given back." if standing.price_credits else ""
             sentence = f"{sentence} It was tried {failures} times and then given up.{back}"
+            if code == LOST:
+                code = job_ends.POISON
         job_ends.end(
             session,
             standing,

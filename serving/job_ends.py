@@ -1,12 +1,16 @@
 """How a Job ends: row, hold, songs and the notice to listeners, together."""
 
 from datetime import datetime
+from typing import Final
 
 from billing import ledger
 from data.database import Session
 from data.repositories import job_songs
 from data.repositories import jobs as job_rows
 from studio.words.job import JobState
+
+POISON: Final = "poison"
+"""Reason code of a Job whose every attempt ended with the death of its replica."""
 
 
 def end(

@@ -11,11 +11,13 @@ from datetime import datetime
 from typing import Final
 
 from billing import ledger, plans, pricing
+from configs.settings import QUEUED_SONGS_MAX
 from data.access import NotFound, may_see_job
 from data.database import Session
 from data.ids import new_id
-from data.repositories import job_songs, lanes
+from data.repositories import job_songs, job_times, lanes
 from data.repositories import jobs as job_rows
+from data.repositories.briefs import brief_to_json
 from data.repositories.texts import check_keepable
 from serving import catalogue, job_ends, outlook, queue
 from studio.errors import MelodeonError
@@ -27,8 +29,9 @@ from studio.words.job import Job, JobState
 CHANNEL: Final = job_rows.CHANGED
 """NOTIFY channel of every change of a Job; the payload is ``ACCOUNT:JOB``."""
 
-QUEUED_SONGS_MAX: Final = 100
 KEY_MAX: Final = 200
+"""Longest idempotency key in characters, with what the door puts before it."""
+QUARANTINE_S: Final = 3600.0
 _ACTIVE_MAX: Final = 200
 
 
@@ -49,6 +52,18 @@ class BadRequestKey(MelodeonError):
 
     def __init__(self) -> None:
         super().__init__(f"The idempotency key must have 1 to {KEY_MAX} characters.")
+
+
+class Quarantined(MelodeonError):
+    """The very same request has just stopped one replica after the other; nobody may ask for it for a while."""
+
+    code = "quarantined"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This very request stopped the engine again and again within the last hour. "
+            "Please change its words or numbers, or choose another engine."
+        )
 
 
 class CannotRunAgain(MelodeonError):
@@ -82,7 +97,7 @@ def request(
         session: the caller's transaction.
         account: who asks and pays.
         brief: what is asked for; an empty engine means the default one.
-        key: idempotency key of this account, 1-200 characters: asked twice, the same Job comes back.
+        key: idempotency key of this account, 1 to `KEY_MAX` characters: asked twice, the same Job comes back.
         now: the application's time, for the books.
         draw_seed: draws a seed when the brief has none.
         queued_max: how many songs an account may have waiting.
@@ -92,6 +107,7 @@ def request(
         UnfitBrief, UnknownEngine, NoEngine: the engine cannot make this.
         UnkeepableText: a text holds something that is no character.
         TooManyQueued: too many songs are waiting already.
+        Quarantined: this very request stopped replica after replica.
         KeyReused: the key was used for another brief.
     """
     if not 1 <= len(key) <= KEY_MAX:
@@ -101,7 +117,7 @@ def request(
     if (known := _known(session, account.id, key, asked)) is not None:
         return known
     brief = _fitted(brief, draw_seed)
-    _check_queue(session, account.id, brief.takes, queued_max)
+    _check_line(session, account.id, asked, takes=brief.takes, queued_max=queued_max)
     job_id, price = JobId(new_id("job")), pricing.price_of(brief)
     state, reason = _hold(session, account.id, job_id, price, round_number=1, now=now)
     song_ids = job_songs.new_ids(brief.takes)
@@ -151,6 +167,7 @@ def run_again(
         NotFound: there is no such Job of this account.
         CannotRunAgain: the Job is under way, or every song is processed or deleted.
         TooManyQueued: too many songs are waiting already.
+        Quarantined: this very request stopped replica after replica.
     """
     lanes.open_and_lock(session, account.id, start_cost=plans.plan(account.plan).start_cost)
     standing = _locked(session, account, job_id)
@@ -158,7 +175,7 @@ def run_again(
     songs = job_songs.number_open(session, job_id)
     if not standing.state.ended or songs == 0:
         raise CannotRunAgain(standing.state)
-    _check_queue(session, account.id, songs, queued_max)
+    _check_line(session, account.id, standing.request_hash, takes=songs, queued_max=queued_max)
     price = pricing.price_of(replace(job.brief, takes=songs))
     state, reason = _hold(session, account.id, job_id, price, round_number=standing.round + 1, now=now)
     code = ledger.NoCredits.code if reason else ""
@@ -224,14 +241,14 @@ def outlooks(session: Session, account_id: AccountId, jobs: Sequence[Job]) -> di
         line,
         {kind: pace(session, kind) for kind in {job.brief.kind for job in line}},
         ahead=lanes.ahead(session, account_id),
-        side_by_side=max(1, job_rows.number_processing(session)),
+        side_by_side=max(1, job_times.number_processing(session)),
     )
     return {job_id: coming.get(job_id, nothing) for job_id, nothing in found.items()}
 
 
 def pace(session: Session, kind: BriefKind) -> outlook.Pace | None:
     """How long Jobs of this kind take here, by the last ones; None before the first."""
-    return outlook.pace_of(job_rows.last_times(session, kind))
+    return outlook.pace_of(job_times.last_times(session, kind))
 
 
 def _fitted(brief: Brief, draw_seed: Callable[[], int]) -> Brief:
@@ -258,12 +275,15 @@ def _known(session: Session, account_id: AccountId, key: str, asked: str) -> Job
 
 
 def _fingerprint(brief: Brief) -> str:
-    text = json.dumps(job_rows.brief_to_json(brief), sort_keys=True)
+    text = json.dumps(brief_to_json(brief), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_queue(session: Session, account_id: AccountId, takes: int, queued_max: int) -> None:
-    if job_rows.queued_songs(session, account_id, most=queued_max) + takes > queued_max:
+def _check_line(session: Session, account_id: AccountId, request_hash: str, *, takes: int, queued_max: int) -> None:
+    line = job_rows.line(session, account_id, request_hash, most=queued_max, quarantine_s=QUARANTINE_S)
+    if line.quarantined:
+        raise Quarantined
+    if line.queued_songs + takes > queued_max:
         raise TooManyQueued(queued_max)
 
 

@@ -1,8 +1,8 @@
 """One attempt at one Job: the stages in their order, kept alive, told about, and brought to exactly one end.
 
-text → music ∥ cover ∥ tags. Each stage is one call of the gateway (takes that are made again are called for one by
-one) and its answer is saved with the Job, so that the next attempt begins at the first missing one. Words and music
-must succeed; cover and tags may fail without harm.
+text → plan → music ∥ cover ∥ tags. Each stage is one call of the gateway (takes that are made again are called for one
+by one) and its answer is saved with the Job, so that the next attempt begins at the first missing one. Words and music
+must succeed; plan, cover and tags may fail without harm.
 """
 
 import asyncio
@@ -187,7 +187,7 @@ class Orchestrator:
     # the stages
 
     async def _stages(self, work: _Work) -> tuple[Brief, Answers]:
-        brief = await self._text(work)
+        brief = await self._planned(work, await self._text(work))
         calls = song_stages.calls(brief, work.claimed.open_takes)
         painting = self._extra(work, Stage.COVER, [song_stages.cover_brief(call) for call in calls])
         tagging = self._extra(work, Stage.TAGS, [song_stages.tags_brief(brief)])
@@ -213,9 +213,24 @@ class Orchestrator:
         await self._write(attempts.write_words, work, title=brief.title, prompt=brief.prompt, lyrics=brief.lyrics)
         return brief
 
-    async def _stage(self, work: _Work, stage: Stage, calls: Sequence[Brief]) -> Takes:
-        """What this stage made, now or in a former attempt; raises when nothing could be made."""
-        kept = work.claimed.results.get(stage.value)
+    async def _planned(self, work: _Work, brief: Brief) -> Brief:
+        """The brief with the numbers that the planner finds for it, if this installation has one; else as it is."""
+        if not song_stages.needs_plan(brief):
+            return brief
+        takes = await self._extra(work, Stage.TEXT, [song_stages.plan_brief(brief)], name="plan")
+        return song_stages.with_plan(brief, takes)
+
+    async def _stage(self, work: _Work, stage: Stage, calls: Sequence[Brief], *, name: str = "") -> Takes:
+        """What this stage made, now or in a former attempt; raises when nothing could be made.
+
+        Args:
+            work: the attempt.
+            stage: whose progress is told.
+            calls: to be made, one after the other.
+            name: under which the answer is kept with the Job; the stage's own when empty.
+        """
+        name = name or stage.value
+        kept = work.claimed.results.get(name)
         saved = None if kept is None else song_stages.read_saved(kept)
         if saved is not None:
             work.board.note(stage, 1.0)
@@ -227,15 +242,15 @@ class Orchestrator:
         failed = [take for take in takes if isinstance(take, TakeFailure)]
         if failed and len(failed) == len(takes):
             raise ModelRejected(failed[0].code, failed[0].sentence, retryable=True)
-        await self._write(attempts.save_stage, work, stage=stage, result=song_stages.saved(takes))
+        await self._write(attempts.save_stage, work, name=name, result=song_stages.saved(takes))
         work.board.note(stage, 1.0)
         return takes
 
-    async def _extra(self, work: _Work, stage: Stage, calls: Sequence[Brief]) -> Takes:
+    async def _extra(self, work: _Work, stage: Stage, calls: Sequence[Brief], *, name: str = "") -> Takes:
         """A stage that may fail: nothing is answered then."""
         for last in (*[False] * (_EXTRA_TRIES - 1), True):
             try:
-                return await self._stage(work, stage, calls)
+                return await self._stage(work, stage, calls, name=name)
             except (Fenced, DatabaseUnreachable):
                 raise
             except (Busy, Unavailable) as error:

@@ -9,13 +9,14 @@ from pydantic import TypeAdapter, ValidationError
 from data.repositories.job_songs import LostTake, MadeTake
 from serving import catalogue
 from serving.contract import TakeFailure, TakeResult
-from studio.words.brief import Brief, BriefKind, BriefMode, Controls
+from studio.words.brief import Brief, BriefKind, BriefMode, Controls, MusicTask, UnfitBrief
 from studio.words.engine_spec import EngineSpec
 
 Takes = Sequence[TakeResult | TakeFailure]
 
 _TAKES: TypeAdapter[list[TakeResult | TakeFailure]] = TypeAdapter(list[TakeResult | TakeFailure])
 _ALWAYS: Final = ("seed",)
+_PLANNED: Final = ("duration_s", "tempo_bpm", "key")
 _NO_COVER: Final = "The song has no cover: the painter could not make one."
 
 
@@ -78,6 +79,42 @@ def with_text(brief: Brief, takes: Takes) -> Brief:
     )
 
 
+def needs_plan(brief: Brief) -> bool:
+    """Whether a planner runs here, the engine is a model that takes its numbers, and the person left some open."""
+    if not catalogue.catalogue().makes(BriefKind.PLAN):
+        return False
+    spec = catalogue.spec_of(brief.engine)
+    open_controls = [name for name in _PLANNED if spec.control(name) and getattr(brief.controls, name) is None]
+    return spec.card is not None and brief.task is MusicTask.TEXT2MUSIC and bool(open_controls)
+
+
+def plan_brief(brief: Brief) -> Brief:
+    """Asks the planner for the numbers that the person left open."""
+    return _for_engine(brief, BriefKind.PLAN, takes=1)
+
+
+def with_plan(brief: Brief, takes: Takes) -> Brief:
+    """The brief with the planner's numbers where the person gave none and the engine takes them."""
+    plan = next((take.words.plan for take in takes if isinstance(take, TakeResult) and take.words), None)
+    if plan is None:
+        return brief
+    spec, controls = catalogue.spec_of(brief.engine), brief.controls
+    for name in _PLANNED:
+        value = getattr(plan, name)
+        planned = replace(controls, **{name: value}) if getattr(controls, name) is None else controls
+        if value is not None and spec.control(name) and _fits(spec, replace(brief, controls=planned)):
+            controls = planned
+    return replace(brief, controls=controls, metre=brief.metre or plan.metre, language=brief.language or plan.language)
+
+
+def _fits(spec: EngineSpec, brief: Brief) -> bool:
+    try:
+        spec.fit(brief)
+    except UnfitBrief:
+        return False
+    return True
+
+
 def cover_brief(brief: Brief) -> Brief:
     """Asks for one cover a take."""
     return _for_engine(brief, BriefKind.COVER, takes=brief.takes)
@@ -110,7 +147,21 @@ def _alone(brief: Brief, index: int) -> Brief:
 def _for_engine(brief: Brief, kind: BriefKind, *, takes: int) -> Brief:
     engine = catalogue.default_engine(kind)
     controls = _known_controls(brief.controls, catalogue.spec_of(engine))
-    return replace(brief, kind=kind, engine=engine, takes=takes, controls=controls)
+    return replace(
+        brief,
+        kind=kind,
+        engine=engine,
+        takes=takes,
+        controls=controls,
+        # what belongs to the music alone
+        task=MusicTask.TEXT2MUSIC,
+        source="",
+        reference="",
+        window=None,
+        strength=None,
+        tracks=(),
+        adapter="",
+    )
 
 
 def _known_controls(controls: Controls, spec: EngineSpec) -> Controls:

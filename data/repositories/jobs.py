@@ -7,13 +7,14 @@ see tells listeners, on `CHANGED`, when the transaction commits; in the same sta
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, TextClause, text
 
 from data.database import Session
-from studio.words.brief import Brief, BriefKind, BriefMode, Controls, MusicTask, UnfitBrief
+from data.repositories.briefs import brief_from_json, brief_to_json
+from studio.words.brief import Brief
 from studio.words.ids import AccountId, JobId, SongId
 from studio.words.job import Job, JobState, Stage
 
@@ -22,8 +23,6 @@ CHANGED: Final = "melodeon_job"
 
 CANCEL: Final = "melodeon_cancel"
 """NOTIFY channel that tells the worker at work on a Job to stop; the payload is the Job's id."""
-
-_LAST: Final = 50
 
 
 def _sql(statement: str) -> TextClause:
@@ -40,7 +39,7 @@ class Claimed:
         brief: what was asked for; None when it cannot be read any more.
         attempt: the number that every write must carry.
         open_takes: indices of the takes to be made, ascending; those that were made in an earlier round are left out.
-        results: what finished stages of former attempts saved, by stage.
+        results: what finished stages of former attempts saved, by name.
         number_of_failures: attempts spent before this one.
     """
 
@@ -61,29 +60,13 @@ class Standing:
 
     job_id: JobId
     account_id: AccountId
+    request_hash: str
     state: JobState
     attempt: int
     failures: int
     round: int
     price_credits: int
     cancel_requested: bool
-
-
-def brief_to_json(brief: Brief) -> dict[str, Any]:
-    """The Brief as JSON values; `brief_from_json` gives it back."""
-    return asdict(brief)
-
-
-def brief_from_json(values: Mapping[str, Any]) -> Brief | None:
-    """The Brief that `brief_to_json` wrote; None when a version with other words wrote it."""
-    try:
-        words = {**values, "kind": BriefKind(values["kind"]), "mode": BriefMode(values["mode"])}
-        words["task"] = MusicTask(values.get("task", MusicTask.TEXT2MUSIC))
-        words["tracks"] = tuple(values.get("tracks", ()))
-        words["window"] = tuple(values["window"]) if values.get("window") else None
-        return Brief(**{**words, "controls": Controls(**values["controls"])})
-    except (TypeError, ValueError, KeyError, AttributeError, UnfitBrief):
-        return None
 
 
 _SELECT: Final = """
@@ -201,7 +184,7 @@ def insert(
 
 
 _STANDING = text(
-    "SELECT id AS job_id, account_id, state, attempt, failures, round, price_credits, cancel_requested"
+    "SELECT id AS job_id, account_id, request_hash, state, attempt, failures, round, price_credits, cancel_requested"
     " FROM job WHERE id = :job_id FOR UPDATE"
 )
 
@@ -281,14 +264,14 @@ def write_progress(
 
 
 _SAVE = text(
-    "UPDATE job SET results = results || jsonb_build_object(CAST(:stage AS text), CAST(:result AS jsonb))"
+    "UPDATE job SET results = results || jsonb_build_object(CAST(:name AS text), CAST(:result AS jsonb))"
     " WHERE id = :job_id AND attempt = :attempt AND state = 'processing'"
 )
 
 
-def save_result(session: Session, job_id: JobId, attempt: int, *, stage: Stage, result: Mapping[str, Any]) -> bool:
-    """Keep what a stage made; False when the attempt is over."""
-    values = {"job_id": job_id, "attempt": attempt, "stage": stage.value, "result": json.dumps(dict(result))}
+def save_result(session: Session, job_id: JobId, attempt: int, *, name: str, result: Mapping[str, Any]) -> bool:
+    """Keep what a stage made, under a name; False when the attempt is over."""
+    values = {"job_id": job_id, "attempt": attempt, "name": name, "result": json.dumps(dict(result))}
     return bool(session.execute(_SAVE, values).rowcount)  # type: ignore[attr-defined]
 
 
@@ -344,9 +327,12 @@ def ask_to_cancel(session: Session, job_id: JobId) -> None:
     session.execute(_ASK_TO_CANCEL, {"job_id": job_id, "channel": CANCEL})
 
 
-_QUEUED_SONGS = text(
-    "SELECT count(*) FROM (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
-    " JOIN song ON song.job_id = q.id AND song.status = 'queued'"
+_LINE = text(
+    "SELECT (SELECT count(*)"
+    "  FROM (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
+    "  JOIN song ON song.job_id = q.id AND song.status = 'queued') AS queued_songs,"
+    " EXISTS (SELECT 1 FROM job WHERE request_hash = :request_hash AND reason_code = 'poison'"
+    "  AND finished_at > statement_timestamp() - make_interval(secs => :quarantine_s)) AS quarantined"
 )
 _HAS_READY = text(
     "SELECT EXISTS (SELECT 1 FROM job WHERE account_id = :account_id AND state = 'queued'"
@@ -354,35 +340,31 @@ _HAS_READY = text(
 )
 
 
-def queued_songs(session: Session, account_id: AccountId, *, most: int) -> int:
-    """How many songs of the account wait in the queue, counted up to ``most`` Jobs."""
-    return int(session.execute(_QUEUED_SONGS, {"account_id": account_id, "most": most}).scalar_one())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What stands before a new Job: the account's waiting songs, and whether this very request is in quarantine."""
+
+    queued_songs: int
+    quarantined: bool
+
+
+def line(session: Session, account_id: AccountId, request_hash: str, *, most: int, quarantine_s: float) -> Line:
+    """What stands before a Job of this request.
+
+    Args:
+        session: the caller's transaction.
+        account_id: whose Job.
+        request_hash: of what is asked for.
+        most: Jobs up to which waiting songs are counted.
+        quarantine_s: seconds for which a request that ended as ``poison``, whoever asked, stays in quarantine.
+    """
+    values = {"account_id": account_id, "request_hash": request_hash, "most": most, "quarantine_s": quarantine_s}
+    return Line(**session.execute(_LINE, values).mappings().one())
 
 
 def has_ready(session: Session, account_id: AccountId) -> bool:
     """Whether a Job of the account could be claimed now, were none in process."""
     return bool(session.execute(_HAS_READY, {"account_id": account_id}).scalar_one())
-
-
-def number_processing(session: Session) -> int:
-    """How many Jobs are in process everywhere."""
-    return int(session.execute(text("SELECT count(*) FROM job WHERE state = 'processing'")).scalar_one())
-
-
-def last_times(session: Session, kind: BriefKind) -> tuple[tuple[float, float], ...]:
-    """How long the last processed Jobs of this kind took at their first attempt, and the length of their songs.
-
-    Returns:
-        pairs of seconds from claim to end and seconds of song, newest first.
-    """
-    statement = text(
-        "SELECT extract(epoch FROM finished_at - started_at), length_s FROM"
-        " (SELECT id, started_at, finished_at FROM job WHERE kind = :kind AND state = 'processed' AND attempt = 1"
-        "  ORDER BY finished_at DESC LIMIT :most) last"
-        " JOIN LATERAL (SELECT max(duration_s) AS length_s FROM song WHERE job_id = last.id) made ON length_s > 0"
-    )
-    rows = session.execute(statement, {"kind": kind.value, "most": _LAST})
-    return tuple((float(took_s), float(length_s)) for took_s, length_s in rows)
 
 
 def expired(session: Session, *, most: int) -> tuple[tuple[AccountId, JobId], ...]:

@@ -30,6 +30,7 @@ class JobRow(Base):
         Index("ix_job_lease", "lease_until", postgresql_where=text("state = 'processing'")),
         Index("ix_job_history", "account_id", text("number DESC")),
         Index("ix_job_durations", "kind", text("finished_at DESC"), postgresql_where=text("state = 'processed'")),
+        Index("ix_job_poison", "request_hash", postgresql_where=text("reason_code = 'poison'")),
         Index("ix_job_unswept", "finished_at", postgresql_where=text("finished_at IS NOT NULL AND NOT objects_swept")),
         {"postgresql_with": {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.02"}},
     )

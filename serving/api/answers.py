@@ -30,6 +30,7 @@ STATUS_OF_CODE: Final = {
     "cannot_run_again": 409,
     "wrong_state": 409,
     "bad_range": 416,
+    "quarantined": 409,
     "unfit_brief": 422,
     "unknown_engine": 422,
     "unkeepable_text": 422,

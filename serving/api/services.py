@@ -4,6 +4,7 @@ import secrets as random_secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import structlog
 from fastapi import Request
 
 from configs.addresses import database_url, gateway_url
@@ -11,8 +12,15 @@ from configs.secrets import Secrets
 from configs.settings import Settings
 from data.database import Database
 from data.object_store import ObjectStore, open_store
+from serving import jobs
 from serving.client import GatewayClient
 from studio.units import SEED_MAX
+from studio.words.account import Account
+from studio.words.brief import Brief
+from studio.words.ids import JobId
+from studio.words.job import Job
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +47,36 @@ class Services:
     def draw_key() -> str:
         """A fresh idempotency key for a request that brings none."""
         return random_secrets.token_urlsafe(18)
+
+    def ask(self, account: Account, brief: Brief, *, key: str, trace_id: str = "") -> Job:
+        """`jobs.request` as this installation is set up, in a transaction of its own. Every door and page asks here.
+
+        Args:
+            account: who asks and pays.
+            brief: what is asked for.
+            key: idempotency key of this account.
+            trace_id: of the caller's own tracing (W3C, 32 hexadecimal digits); drawn when empty. It stands on every
+                log line from here to the replica.
+        """
+        trace_id = trace_id or random_secrets.token_hex(16)
+        with self.database.transaction() as session:
+            job = jobs.request(
+                session,
+                account,
+                brief,
+                key=key,
+                now=self.now(),
+                draw_seed=self.draw_seed,
+                queued_max=self.settings.queued_songs_max,
+                trace_id=trace_id,
+            )
+        log.info("song asked for", job_id=job.id, account_id=account.id, state=str(job.state), trace_id=trace_id)
+        return job
+
+    def ask_again(self, account: Account, job_id: JobId) -> Job:
+        """`jobs.run_again` as this installation is set up, in a transaction of its own."""
+        with self.database.transaction() as session:
+            return jobs.run_again(session, account, job_id, now=self.now(), queued_max=self.settings.queued_songs_max)
 
 
 def open_services(settings: Settings, secrets: Secrets) -> Services:

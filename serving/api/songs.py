@@ -1,12 +1,12 @@
 """Doors for songs: ask for one, read, rename, publish, delete."""
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
 
 from data import access
 from data.repositories import songs
-from serving import jobs
 from serving.api.answers import good
 from serving.api.bodies import FromDescribedLyrics, FromDescription, Generate, Rename, WithLyrics
 from serving.api.identity import AnAccount, TheAccount, TheServices
@@ -14,62 +14,76 @@ from serving.api.paging import page_json, read_cursor
 from serving.api.services import Services
 from serving.api.views import song_json
 from serving.api.work import answer_job
+from serving.jobs import KEY_MAX
 from studio.words.account import Account
 from studio.words.brief import Brief
 from studio.words.song import Song
 
 router = APIRouter(tags=["songs"])
 
-IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", max_length=180)]
+_DOOR: Final = "door:"
+IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", max_length=KEY_MAX - len(_DOOR))]
 
 
-def _ask(services: Services, account: Account, brief: Brief, key: str) -> Any:
-    with services.database.transaction() as session:
-        job = jobs.request(
-            session,
-            account,
-            brief,
-            key=f"door:{key or services.draw_key()}",
-            now=services.now(),
-            draw_seed=services.draw_seed,
-            queued_max=services.settings.queued_songs_max,
-        )
-    return answer_job(job)
+def _trace_id(traceparent: Annotated[str, Header()] = "") -> str:
+    """The trace id of a ``traceparent`` header (W3C Trace Context); empty when there is none or it is malformed."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return found[1] if found else ""
+
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Asking:
+    """Who asks for songs by which key and under which trace: what every door that makes songs needs (a dependency)."""
+
+    def __init__(
+        self,
+        account: TheAccount,
+        services: TheServices,
+        trace_id: Annotated[str, Depends(_trace_id)],
+        key: IdempotencyKey = "",
+    ) -> None:
+        self._account = account
+        self._services = services
+        self._trace_id = trace_id
+        self._key = f"{_DOOR}{key or services.draw_key()}"
+
+    def answer(self, brief: Brief) -> Any:
+        """Ask; 202 with the job, 402 when there are too few credits."""
+        return answer_job(self._services.ask(self._account, brief, key=self._key, trace_id=self._trace_id))
+
+
+AnAsking = Annotated[Asking, Depends()]
 
 
 @router.post("/generate_from_description", status_code=202)
 @router.post("/generate_with_description", status_code=202, include_in_schema=False)
 @router.post("/generate-with-description", status_code=202, include_in_schema=False)
-def generate_from_description(
-    body: FromDescription, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = ""
-) -> Any:
+def generate_from_description(body: FromDescription, asking: AnAsking) -> Any:
     """Two songs from one free description."""
-    return _ask(services, account, body.brief(), idempotency_key)
+    return asking.answer(body.brief())
 
 
 @router.post("/generate_with_lyrics", status_code=202)
 @router.post("/generate_from_lyrics", status_code=202, include_in_schema=False)
 @router.post("/generate-with-lyrics", status_code=202, include_in_schema=False)
-def generate_with_lyrics(
-    body: WithLyrics, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = ""
-) -> Any:
+def generate_with_lyrics(body: WithLyrics, asking: AnAsking) -> Any:
     """Two songs from a style and the person's own lyrics."""
-    return _ask(services, account, body.brief(), idempotency_key)
+    return asking.answer(body.brief())
 
 
 @router.post("/generate_from_described_lyrics", status_code=202)
 @router.post("/generate-with-described-lyrics", status_code=202, include_in_schema=False)
-def generate_from_described_lyrics(
-    body: FromDescribedLyrics, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = ""
-) -> Any:
+def generate_from_described_lyrics(body: FromDescribedLyrics, asking: AnAsking) -> Any:
     """Two songs from a style and a description of the lyrics."""
-    return _ask(services, account, body.brief(), idempotency_key)
+    return asking.answer(body.brief())
 
 
 @router.post("/generate", status_code=202)
-def generate(body: Generate, account: TheAccount, services: TheServices, idempotency_key: IdempotencyKey = "") -> Any:
+def generate(body: Generate, asking: AnAsking) -> Any:
     """Two songs; the fields that are filled decide how."""
-    return _ask(services, account, body.brief(), idempotency_key)
+    return asking.answer(body.brief())
 
 
 def seen_song(services: Services, account: Account | None, song_id: str) -> Song:

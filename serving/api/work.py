@@ -55,12 +55,4 @@ def cancel_job(job_id: str, account: TheAccount, services: TheServices) -> Any:
 @router.post("/{job_id}/run", status_code=202)
 def run_job_again(job_id: str, account: TheAccount, services: TheServices) -> Any:
     """Run a failed or cancelled job again, or one that waited for credits."""
-    with services.database.transaction() as session:
-        job = jobs.run_again(
-            session,
-            account,
-            _job_id(job_id),
-            now=services.now(),
-            queued_max=services.settings.queued_songs_max,
-        )
-    return answer_job(job)
+    return answer_job(services.ask_again(account, _job_id(job_id)))

@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from configs.settings import WorkerSettings
 from data.database import Database
-from data.repositories import jobs as job_rows
 from data.repositories import lanes
+from data.repositories.briefs import brief_to_json
 from data.repositories.job_songs import MadeTake
 from data.repositories.jobs import Claimed
 from serving import attempts, jobs, queue
@@ -282,7 +282,7 @@ def fill_queue(database: Database) -> Callable[..., None]:
     def fill(account: Account, number: int, *, start_cost: int = 3) -> None:
         with database.transaction() as session:
             lanes.open_and_lock(session, account.id, start_cost=start_cost)
-            brief = json.dumps(job_rows.brief_to_json(Brief(description="x", controls=Controls(seed=1))))
+            brief = json.dumps(brief_to_json(Brief(description="x", controls=Controls(seed=1))))
             session.execute(
                 text(
                     "INSERT INTO job (id, account_id, kind, state, brief, price_credits, idempotency_key, request_hash)"

@@ -189,7 +189,7 @@ def test_a_late_finisher_is_fenced(database, account, ask, claim) -> None:
         lambda s: attempts.fail(s, job.id, old.attempt, code="x", sentence="x", retryable=False, rule=RULE, now=NOW),
         lambda s: attempts.give_back(s, job.id, old.attempt, pause_s=0, code="x", sentence="x", now=NOW),
         lambda s: attempts.cancelled(s, job.id, old.attempt, now=NOW),
-        lambda s: attempts.save_stage(s, job.id, old.attempt, stage=Stage.TEXT, result={}),
+        lambda s: attempts.save_stage(s, job.id, old.attempt, name="text", result={}),
         lambda s: attempts.write_words(s, job.id, old.attempt, title="x", prompt="x", lyrics="x"),
     ]
     for write in writes:
@@ -374,3 +374,38 @@ def test_deleting_the_songs_of_a_cancelled_request_wipes_its_texts(database, acc
     with pytest.raises(jobs.CannotRunAgain, match="nothing left"), database.transaction() as session:
         jobs.run_again(session, account, job.id, now=NOW)
     assert balance(database, account) == (100, 0)
+
+
+POISON = Brief(description="poison")
+
+
+def lose_every_attempt(database: Database, account: Account, job: Job) -> Job:
+    """The job's replica dies under every attempt."""
+    told = {"code": attempts.LOST, "sentence": "The engine stopped.", "retryable": True, "now": NOW}
+    for _ in range(3):
+        with database.transaction() as session:
+            claimed = attempts.claim(session, account.id, lease_s=30)
+            assert claimed is not None
+            attempts.fail(session, job.id, claimed.attempt, rule=RetryRule(base_s=0.0), **told)
+    return look(database, account, job)
+
+
+def test_a_request_that_kills_every_replica_is_paid_back_and_in_quarantine(database, make_account, ask) -> None:
+    ada, bob = make_account(), make_account()
+    job = lose_every_attempt(database, ada, ask(ada, brief=POISON))
+    assert (job.state, job.reason_code) == (JobState.FAILED, "poison")
+    assert balance(database, ada) == (100, 0)
+    for account in (ada, bob):
+        with pytest.raises(jobs.Quarantined, match="change its words"):
+            ask(account, brief=POISON)
+        assert ask(account, brief=Brief(description="harmless")).state is JobState.QUEUED
+    with pytest.raises(jobs.Quarantined), database.transaction() as session:
+        jobs.run_again(session, ada, job.id, now=NOW)
+
+
+def test_quarantine_ends_by_itself(database, account, ask) -> None:
+    job = lose_every_attempt(database, account, ask(account, brief=POISON))
+    with database.transaction() as session:
+        later = "UPDATE job SET finished_at = finished_at - interval '61 minutes' WHERE id = :id"
+        session.execute(text(later), {"id": job.id})
+    assert ask(account, brief=POISON).state is JobState.QUEUED

@@ -272,7 +272,7 @@ def test_a_poisonous_request_ends_and_the_others_flow_on(
     wait_for(lambda: all(look(database, who, job).state is JobState.PROCESSED for who, job in others))
     wait_for(lambda: look(database, ada, poison).state.ended)
     ended = look(database, ada, poison)
-    assert (ended.state, ended.attempt, ended.reason_code) == (JobState.FAILED, 3, "replica_lost")
+    assert (ended.state, ended.attempt, ended.reason_code) == (JobState.FAILED, 3, "poison")
     assert ended.reason == (
         "The engine stopped in the middle of the work. It was tried 3 times and then given up."
         " Your credits were given back."

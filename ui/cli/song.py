@@ -94,16 +94,7 @@ def _make(services: Services, brief: Brief, out: Path, *, as_json: bool) -> int:
     with services.database.transaction() as session:
         account = accounts.local_account(session, signup_credits=services.settings.signup_credits, now=services.now())
     before = _credits(services, account)
-    with services.database.transaction() as session:
-        job = jobs.request(
-            session,
-            account,
-            brief,
-            key=f"cli:{services.draw_key()}",
-            now=services.now(),
-            draw_seed=services.draw_seed,
-            queued_max=services.settings.queued_songs_max,
-        )
+    job = services.ask(account, brief, key=f"cli:{services.draw_key()}")
     if job.state is JobState.NO_CREDITS:
         click.echo(
             f"This costs {job.price_credits} credits and the account {account.name} has {before}. "

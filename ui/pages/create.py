@@ -28,17 +28,7 @@ with services().database.transaction() as session:
 with left, told():
     brief = draw_brief_form(balance, pace=pace)
     if brief is not None:
-        now = services().now()
-        with services().database.transaction() as session:
-            job = jobs.request(
-                session,
-                account,
-                brief,
-                key=state.submit_key(brief, now=now),
-                now=now,
-                draw_seed=services().draw_seed,
-                queued_max=services().settings.queued_songs_max,
-            )
+        job = services().ask(account, brief, key=state.submit_key(brief, now=services().now()))
         if job.state is JobState.NO_CREDITS:
             st.warning(f"{job.reason} The request is kept in your library; run it from there.", icon=":material/toll:")
         else:

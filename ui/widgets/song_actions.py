@@ -74,14 +74,7 @@ def _unpublish(song: Song, viewer: Account) -> None:  # noqa: ARG001
 
 
 def _run_again(song: Song, viewer: Account) -> None:
-    with services().database.transaction() as session:
-        jobs.run_again(
-            session,
-            viewer,
-            song.job_id,
-            now=services().now(),
-            queued_max=services().settings.queued_songs_max,
-        )
+    services().ask_again(viewer, song.job_id)
     st.toast("It is in the queue again.", icon=":material/refresh:")
     st.rerun()
 
