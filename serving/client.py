@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
+from uuid import uuid4
 
 import httpx
 from pydantic import ValidationError
@@ -16,11 +17,13 @@ from serving.contract import (
     HEALTH_PATH,
     KEY_HEADER,
     MAKE_PATH,
+    CallContext,
     DoneEvent,
     Event,
     FailedEvent,
     HealthAnswer,
     MakeRequest,
+    ProgressEvent,
     TakeEvent,
     TakeFailedEvent,
     TakeFailure,
@@ -28,6 +31,8 @@ from serving.contract import (
     read_event,
 )
 from studio.errors import MelodeonError
+from studio.words.brief import Brief
+from studio.words.take import Words
 
 CONNECT_S: Final = 5.0
 HEALTH_S: Final = 5.0
@@ -123,6 +128,26 @@ class GatewayClient:
         except TimeoutError:
             raise DeadlineExceeded(deadline_s) from None
         raise ReplicaLost("the stream ended before its last word.")
+
+    def write(self, brief: Brief, on_text: Callable[[str], None], *, deadline_s: float) -> Words:
+        """Have words written for a page that waits; ``on_text`` gets them piece by piece as they are written.
+
+        Raises as `make` does.
+        """
+        call = CallContext(
+            job_id=f"page_{uuid4().hex}", attempt=1, deadline_s=deadline_s, key_prefix="pages", trace_id=uuid4().hex
+        )
+
+        def hear(event: Event) -> None:
+            if isinstance(event, ProgressEvent) and event.text:
+                on_text(event.text)
+
+        take = asyncio.run(self.make(MakeRequest(call=call, brief=brief), hear))[0]
+        if isinstance(take, TakeFailure):
+            raise ModelRejected(take.code, take.sentence)
+        if take.words is None:
+            raise ModelRejected("no_words", "The engine answered without words.")
+        return take.words
 
     def health(self) -> HealthAnswer:
         """How each application is. Raises `Unavailable`."""

@@ -67,6 +67,17 @@ def submit_key(brief: Brief, *, now: datetime) -> str:
     return key
 
 
+def written() -> dict[str, str]:
+    """What was written for fields of the create form, by their keys; once."""
+    found: dict[str, str] = st.session_state.pop("written", {})
+    return found
+
+
+def set_written(fields: dict[str, str]) -> None:
+    """Have these fields of the create form filled on the next run."""
+    st.session_state["written"] = fields
+
+
 def reuse() -> Brief | None:
     """The settings that a song page asked the create page to start from, once."""
     found: Brief | None = st.session_state.pop("reuse", None)

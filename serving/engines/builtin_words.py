@@ -53,7 +53,7 @@ class BuiltinWords:
         seed = brief.take_seed(index)
         style = _style(brief)
         duration_s = length_s(brief, style, self.spec)
-        words = _tags(brief, style) if brief.kind is BriefKind.TAGS else _texts(brief, style, seed, duration_s)
+        words = _words(brief, style, seed, duration_s)
         return Take(
             result=words,
             engine=self.spec.name,
@@ -79,6 +79,16 @@ def _style(brief: Brief) -> Style:
         key=brief.controls.key or style.key,
         instrumental=brief.instrumental or style.instrumental,
     )
+
+
+def _words(brief: Brief, style: Style, seed: int, duration_s: float) -> Words:
+    match brief.kind:
+        case BriefKind.TAGS:
+            return _tags(brief, style)
+        case BriefKind.PROMPT:
+            return Words(prompt=style_prompt(brief.description, style, seed=seed))
+        case _:
+            return _texts(brief, style, seed, duration_s)
 
 
 def _texts(brief: Brief, style: Style, seed: int, duration_s: float) -> Words:

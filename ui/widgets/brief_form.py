@@ -6,21 +6,21 @@ from typing import Any, Final, TypedDict
 import streamlit as st
 
 from billing.pricing import price_of
-from serving import catalogue
 from serving.outlook import Pace
 from studio.words.brief import (
     DESCRIPTION_MAX,
     LYRICS_MAX,
     TITLE_MAX,
     Brief,
-    BriefKind,
     BriefMode,
     Controls,
 )
 from studio.words.credit import Balance
 from studio.words.engine_spec import ChoiceControl, EngineSpec, NumberControl
 from ui import state
+from ui.widgets.engine_choice import choose_engine, draw_engine_choice
 from ui.widgets.plain import credits_text
+from ui.widgets.writing_help import draw_expand_style, draw_write_lyrics, take_over_written
 
 IDEAS: Final = (
     "dreamy synthwave about driving home at midnight",
@@ -62,12 +62,13 @@ class Texts(TypedDict, total=False):
 def draw_brief_form(balance: Balance, *, pace: Pace | None) -> Brief | None:
     """Draw the form; the Brief when Create was pressed, not yet fitted to its engine."""
     start = _start_from_reuse()
+    take_over_written()
     mode = st.segmented_control(
         "How", ["Simple", "Custom"], default="Simple", required=True, key="mode", label_visibility="collapsed",
         width="stretch", persist_state="session",
     )  # fmt: skip
     source = BriefMode.DESCRIPTION if mode == "Simple" else _draw_lyrics_source()
-    engine = _draw_engine_choice()
+    engine = draw_engine_choice()
     with st.container(border=True):
         if start is not None:
             st.caption("Started from one of your songs. The same settings make the same song again.")
@@ -75,6 +76,11 @@ def draw_brief_form(balance: Balance, *, pace: Pace | None) -> Brief | None:
         instrumental = st.toggle("Instrumental", key="instrumental", help="No voice and no lyrics.", **_KEPT)
         controls = _draw_controls(engine)
         brief = Brief(mode=source, instrumental=instrumental, engine=engine.name, controls=controls, **texts)
+        if source is not BriefMode.DESCRIPTION:
+            with st.container(horizontal=True):
+                draw_expand_style(brief)
+                if source is BriefMode.LYRICS and not instrumental:
+                    draw_write_lyrics(brief)
         pressed = _draw_submit(brief, balance, pace=pace)
     return brief if pressed else None
 
@@ -96,6 +102,7 @@ def _start_from_reuse() -> Brief | None:
             "control_guidance_scale": brief.controls.guidance_scale,
         }
         st.session_state.update({name: value for name, value in found.items() if value is not None})
+        choose_engine(brief.engine)
     return brief
 
 
@@ -105,14 +112,6 @@ def _draw_lyrics_source() -> BriefMode:
         key="lyrics_source", label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
     return BriefMode.LYRICS if chosen == "My own lyrics" else BriefMode.DESCRIBED_LYRICS
-
-
-def _draw_engine_choice() -> EngineSpec:
-    specs = [spec for spec in catalogue.engines() if BriefKind.SONG in spec.kinds]
-    if len(specs) == 1:
-        return specs[0]
-    labels = {spec.label: spec for spec in specs}
-    return labels[st.selectbox("Engine", list(labels), key="engine")]
 
 
 def _draw_texts(source: BriefMode) -> Texts:
@@ -142,6 +141,7 @@ def _draw_texts(source: BriefMode) -> Texts:
 
 
 def _draw_controls(engine: EngineSpec) -> Controls:
+    _keep_within(engine)
     values: dict[str, float | str | None] = {}
     duration = engine.control("duration_s")
     if isinstance(duration, NumberControl):
@@ -163,6 +163,15 @@ def _draw_controls(engine: EngineSpec) -> Controls:
         if engine.note:
             st.caption(engine.note)
     return Controls(**values)  # type: ignore[arg-type]
+
+
+def _keep_within(engine: EngineSpec) -> None:
+    """What was set for another engine is brought into this one's ranges: a widget refuses a value outside its own."""
+    for control in engine.controls:
+        key = f"control_{control.name}"
+        value = st.session_state.get(key)
+        if isinstance(control, NumberControl) and isinstance(value, int | float):
+            st.session_state[key] = type(value)(min(max(value, control.least), control.most))
 
 
 def _draw_control(control: NumberControl | ChoiceControl) -> float | str | None:
