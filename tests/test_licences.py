@@ -21,14 +21,17 @@ STATED = {
     "psycopg-binary": "LGPL-3.0: psycopg's compiled half",
     "psycopg-pool": "LGPL-3.0: psycopg's pool, which Procrastinate uses",
     "certifi": "MPL-2.0: Mozilla's list of root certificates, unchanged",
+    "tqdm": "MPL-2.0 in parts: the progress bars of the model libraries, unchanged",
 }
 """Packages that are not permissive, each with the reason why it may be installed."""
 
 
 def wanted(projects: Iterable[Path]) -> list[Requirement]:
-    """What the projects ask for without any extra."""
+    """What the projects ask for when they run, with models and without."""
     tables = [tomllib.loads(path.read_text("utf-8"))["project"] for path in projects]
-    return [Requirement(line) for table in tables for line in table["dependencies"]]
+    lines = [line for table in tables for line in table["dependencies"]]
+    lines += [line for table in tables for line in table.get("optional-dependencies", {}).get("models", ())]
+    return [Requirement(line) for line in lines]
 
 
 def installed(requirements: list[Requirement]) -> dict[str, metadata.PackageMetadata]:
@@ -68,7 +71,10 @@ def not_permissive(packages: dict[str, metadata.PackageMetadata]) -> dict[str, s
 
 def rows(packages: dict[str, metadata.PackageMetadata]) -> list[str]:
     """The table of the page, one row a package."""
-    return [f"| {name} | {package['Version']} | {licence_of(package)} |" for name, package in sorted(packages.items())]
+    return [
+        f"| {name} | {package['Version'].partition('+')[0]} | {licence_of(package)} |"
+        for name, package in sorted(packages.items())
+    ]
 
 
 @pytest.fixture(scope="module")
