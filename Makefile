@@ -7,10 +7,10 @@ UI := ui/components/melodeon_ui
 PROMPT ?= dreamy synthwave about driving home at midnight
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run song test test-long lint types fmt bench components
+.PHONY: help install install-models install-dev run song test test-long lint types fmt bench components
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.made: ; $(PYTHON) -m venv $(VENV) && touch $@
 
@@ -18,11 +18,16 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt $(UI)/pyproject
 	$(PIP) -e $(UI) -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-models: $(VENV)/.installed
+	$(PIP) -e '.[models]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-models
 	$(PIP) -e '.[dev]'
 	touch $@
 
 install: $(VENV)/.installed ## make the environment and install what running needs
+install-models: $(VENV)/.installed-models ## and the libraries that neural models need
 install-dev: $(VENV)/.installed-dev ## and what testing and developing need
 
 run: install ## start Melodeon and print its address; Ctrl-C stops it
