@@ -17,7 +17,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from studio.errors import MelodeonError
 
@@ -100,6 +100,12 @@ class Database:
     def conninfo(self) -> str:
         """The address in libpq's form, with the password, for libraries that connect themselves."""
         return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @property
+    def connections_in_use(self) -> int:
+        """How many of the pool's connections this process works with at this moment."""
+        pool = self._engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

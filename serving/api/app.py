@@ -11,7 +11,7 @@ from starlette.routing import Mount
 from configs.logs import configure
 from configs.secrets import load_or_create
 from configs.settings import settings
-from serving.api import auth, credits, events, media, plays, songs, status, work  # noqa: A004 - the glossary's word
+from serving.api import auth, credits, events, media, metrics, plays, songs, status, work  # noqa: A004 - the glossary's word
 from serving.api.answers import answer_errors
 from serving.api.identity import refuse_other_origins, refuse_other_sites
 from serving.api.limits import BodyLimit
@@ -34,7 +34,8 @@ def make_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.news = events.News(services.database.conninfo)
-    for module in (songs, work, media, auth, credits, events, status):
+    app.state.watch = metrics.Watch(services)
+    for module in (songs, work, media, auth, credits, events, status, metrics):
         app.include_router(module.router, dependencies=[Depends(refuse_other_sites)])
     app.include_router(plays.router, dependencies=[Depends(refuse_other_origins)])
     app.add_middleware(BodyLimit)

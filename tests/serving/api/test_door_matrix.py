@@ -68,6 +68,7 @@ ROWS = [
     Row("DELETE", "/songs/{private}", 401, 404, 200),
     Row("DELETE", "/songs/{published}", 401, 404, 200),
     Row("DELETE", "/auth/session", 204, 204, 204),
+    Row("GET", "/metrics", 401, 401, 401),
 ]
 
 
