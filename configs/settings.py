@@ -88,7 +88,7 @@ class ModelsSettings(_Section):
     """Weights. ``folder``: where checkpoints lie, ``models`` under ``var`` when absent. ``non_commercial``: engines
     whose licence forbids selling the results may start. ``offline``: nothing is ever downloaded."""
 
-    folder: Path | None = None
+    folder: Annotated[Path, AfterValidator(Path.absolute)] | None = None
     non_commercial: bool = False
     offline: bool = False
 

@@ -34,7 +34,7 @@ DOORS = {
     "llguidance": ("serving.engines",),
     "tokenizers": ("serving.engines",),
     "safetensors": ("serving.engines",),
-    "huggingface_hub": ("serving.models",),
+    "huggingface_hub": ("serving.hub",),
     "prometheus_client": ("serving.api.metrics",),
     "procrastinate": ("serving.queue",),
     "sqlalchemy": ("data",),

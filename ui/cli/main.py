@@ -10,7 +10,10 @@ from studio.words.brief import UnfitBrief
 from ui.cli.account import account
 from ui.cli.credits import credits_
 from ui.cli.doctor import doctor
+from ui.cli.engines import engines
 from ui.cli.migrate import migrate
+from ui.cli.models import models
+from ui.cli.simulate import simulate
 from ui.cli.song import song
 from ui.cli.up import up
 
@@ -24,7 +27,7 @@ def melodeon() -> None:
     """Your own music studio: describe a song, own the result."""
 
 
-for command in (up, song, doctor, migrate, credits_, account):
+for command in (up, song, doctor, migrate, credits_, account, engines, models, simulate):
     melodeon.add_command(command)
 
 
