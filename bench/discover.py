@@ -8,16 +8,15 @@ in memory; the database listens on the same machine. ``cpu_ms`` is the caller's 
 other work on the machine disturbs less than the wall clock.
 """
 
-import argparse
 import random
 import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
-from report import percentile, report
+from harness import run
+from report import percentile
 from sqlalchemy import text
 
 from data.database import Database
@@ -26,8 +25,9 @@ from data.testing import fresh_database, postgres_server
 from studio.words.ids import AccountId, SongId
 
 PROMISE_MS: Final = 20.0
-SONGS, QUICK_SONGS = 100_000, 5_000
-PAGES, QUICK_PAGES = 1_000, 200
+FULL: Final = (100_000, 1_000)
+"""Songs there are and pages read."""
+QUICK: Final = (5_000, 200)
 SONGS_EACH: Final = 200
 SEED: Final = 7
 
@@ -72,7 +72,7 @@ def fill(database: Database, number_of_songs: int) -> None:
             session.execute(text(statement), values)
 
 
-def measure(name: str, read: Callable[[], int], pages: int) -> dict[str, object]:
+def case(name: str, read: Callable[[], int], pages: int) -> dict[str, object]:
     """Time ``read`` so many times, after a few that warm it up."""
     for _ in range(10):
         read()
@@ -90,8 +90,9 @@ def measure(name: str, read: Callable[[], int], pages: int) -> dict[str, object]
             "promise": f"p95 < {PROMISE_MS:.0f} ms", "kept": p95_ms < PROMISE_MS}  # fmt: skip
 
 
-def run(number_of_songs: int, pages: int) -> list[dict[str, object]]:
+def measure(size: tuple[int, int]) -> list[dict[str, object]]:
     """Fill a fresh database and time its pages."""
+    number_of_songs, pages = size
     chance = random.Random(SEED)
     with postgres_server() as server, fresh_database(server) as database:
         fill(database, number_of_songs)
@@ -118,21 +119,9 @@ def run(number_of_songs: int, pages: int) -> list[dict[str, object]]:
                 return len(songs.library(session, account_id))
 
         cases = {"discover, first page": first, "discover, anywhere": anywhere, "library, first page": library}
-        rows = [measure(name, read, pages) for name, read in cases.items()]
+        rows = [case(name, read, pages) for name, read in cases.items()]
     return [{"songs": number_of_songs, **row} for row in rows]
 
 
-def main() -> int:
-    """Run the bench; 1 if a promise was not kept (``--quick`` is too small to judge and answers 0)."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SONGS:,} songs only")
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--csv", type=Path, help="also write the rows to this file")
-    options = parser.parse_args()
-    rows = run(QUICK_SONGS, QUICK_PAGES) if options.quick else run(SONGS, PAGES)
-    report("discover", rows, json=options.json, csv=options.csv)
-    return 0 if options.quick or all(row["kept"] for row in rows) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("discover", __doc__, measure, full=FULL, quick=QUICK, smaller=f"{QUICK[0]:,} songs only"))

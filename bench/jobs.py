@@ -7,37 +7,34 @@ A real Postgres that syncs to disk, a worker in its own process that ends every 
 machine's. ``--quick`` takes smaller queues and fewer callers and shortens the lease of the killed worker to 6 s.
 """
 
-import argparse
 import asyncio
 import json as json_text
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import psycopg
-from report import percentile, report
+from harness import durable_postgres, row, run
+from report import percentile
 from sqlalchemy import text
 
 from billing import ledger
-from configs.settings import WorkerSettings
+from configs import logs
+from configs.settings import LogSettings, WorkerSettings
 from data.database import Database, migrate
 from data.embedded_postgres import EmbeddedPostgres
 from data.repositories import accounts, lanes
-from data.repositories import jobs as job_rows
+from data.repositories.briefs import brief_to_json
 from data.repositories.job_songs import MadeTake
 from data.repositories.jobs import Claimed
-from data.testing import free_port
 from serving import attempts, jobs, queue
 from serving.worker import Worker
 from studio.words.account import Account
@@ -66,26 +63,6 @@ class Size:
 
 FULL: Final = Size(callers=400, hog=50_000, lanes=10_000, finishes=300, hand_overs=400, rounds=40, lease_s=30.0)
 QUICK: Final = Size(callers=60, hog=5_000, lanes=500, finishes=60, hand_overs=100, rounds=8, lease_s=6.0)
-
-
-@contextmanager
-def durable_postgres() -> Iterator[EmbeddedPostgres]:
-    """A server with the product's own settings: a commit is on the disk when it returns."""
-    folder = Path(tempfile.mkdtemp(prefix="melodeon-bench-"))
-    folder.chmod(0o755)
-    server = EmbeddedPostgres(
-        folder=folder / "postgres",
-        port=free_port(),
-        password=secrets.token_urlsafe(16),
-        log=folder / "postgres.log",
-        outside=folder,
-    )
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fresh_database(server: EmbeddedPostgres, name: str) -> str:
@@ -121,13 +98,13 @@ class Bench:
         with self.database.transaction() as session:
             lanes.open_and_lock(session, account.id, start_cost=start_cost)
             values = {"account_id": account.id, "number": number}
-            values["brief"] = json_text.dumps(job_rows.brief_to_json(BRIEF))
+            values["brief"] = json_text.dumps(brief_to_json(BRIEF))
             session.execute(text(_FILL_JOBS), values)
             queue.wake(session, account.id)
 
     def fill_lanes(self, number: int, each: int) -> None:
         """Queue ``each`` free Jobs for each of so many accounts, all alarms set."""
-        values = {"number": number, "each": each, "brief": json_text.dumps(job_rows.brief_to_json(BRIEF))}
+        values = {"number": number, "each": each, "brief": json_text.dumps(brief_to_json(BRIEF))}
         with self.database.transaction() as session:
             for statement in (*_FILL_LANES, "ANALYZE"):
                 session.execute(text(statement), values)
@@ -356,15 +333,9 @@ def killed_worker(bench: Bench, size: Size) -> list[dict[str, object]]:
 CASES: Final = (idle, behind_a_hog, among_lanes, finish_commit, hand_over, hog_starts, pro_to_free, killed_worker)
 
 
-def row(figure: str, value: float, unit: str, promise: float | None) -> dict[str, object]:
-    """One line of the table; a promise is an upper bound."""
-    kept = "" if promise is None else "yes" if value <= promise else "no"
-    bound = "" if promise is None else f"≤ {promise:g}"
-    return {"figure": figure, "value": value, "unit": unit, "promise": bound, "kept": kept}
-
-
 def be_a_worker(options: str) -> None:
     """The worker process of a case: ends every Job after ``work_s`` seconds."""
+    logs.configure(LogSettings(level="WARNING", format="text"), part="worker")
     concurrency, work_s, lease_s = (float(part) for part in options.split(","))
     database = Database(os.environ[_URL], pool_size=20, application_name="bench worker")
     settings = WorkerSettings(concurrency=int(concurrency), lease_s=lease_s, heartbeat_s=lease_s / 6, sweep_s=2.0)
@@ -387,27 +358,28 @@ def be_a_worker(options: str) -> None:
     asyncio.run(run())
 
 
-def main() -> int:
-    """Run the bench; 1 if a promise was not kept (``--quick`` is too small to judge and answers 0)."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="smaller queues, fewer callers, a lease of 6 s")
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--csv", type=Path, help="also write the rows to this file")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        be_a_worker(options.worker)
-        return 0
-    size = QUICK if options.quick else FULL
+def measure(size: Size) -> list[dict[str, object]]:
+    """Every case on a database of its own."""
     rows: list[dict[str, object]] = []
     with durable_postgres() as server:
         for case in CASES:
             bench = Bench(fresh_database(server, case.__name__))
             rows += case(bench, size)
             bench.database.dispose()
-    report("jobs", rows, json=options.json, csv=options.csv)
-    return 0 if options.quick or all(line["kept"] != "no" for line in rows) else 1
+    return rows
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["--worker"]:
+        be_a_worker(sys.argv[2])
+    else:
+        sys.exit(
+            run(
+                "jobs",
+                __doc__,
+                measure,
+                full=FULL,
+                quick=QUICK,
+                smaller="smaller queues, fewer callers, a lease of 6 s",
+            )
+        )

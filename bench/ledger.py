@@ -7,27 +7,22 @@ commit; three postings in two transactions. Processes of several threads each, e
 server listens on the same machine and syncs every commit to the disk. Afterwards the books are audited.
 """
 
-import argparse
 import multiprocessing
-import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-from report import percentile, report
+from harness import durable_postgres, run
+from report import percentile
 from sqlalchemy import text
 
 from billing import ledger
 from data.database import Database, migrate
-from data.embedded_postgres import EmbeddedPostgres
 from data.ids import new_id
-from data.testing import free_port
 from studio.words.ids import AccountId, JobId
 
 PROCESSES: Final = 4
@@ -99,7 +94,7 @@ def one_process(url: str, work: Sequence[Work], threads: int) -> Measured:
         database.dispose()
 
 
-def measure(url: str, name: str, *, accounts: int, songs: int, promise_per_s: float) -> dict[str, object]:
+def case(url: str, name: str, *, accounts: int, songs: int, promise_per_s: float) -> dict[str, object]:
     """Fill, run over all processes, audit."""
     database = Database(url, statement_timeout_s=600)
     try:
@@ -128,40 +123,15 @@ def measure(url: str, name: str, *, accounts: int, songs: int, promise_per_s: fl
     }
 
 
-def run(songs: int) -> list[dict[str, object]]:
+def measure(songs: int) -> list[dict[str, object]]:
     """Both cases on a server of their own that syncs to the disk."""
-    with tempfile.TemporaryDirectory(prefix="melodeon-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        server = EmbeddedPostgres(
-            folder=folder / "postgres",
-            port=free_port(),
-            password=secrets.token_urlsafe(16),
-            log=folder / "postgres.log",
-            outside=folder,
-        )
-        server.start()
-        try:
-            migrate(server.url)
-            return [
-                measure(server.url, "many accounts", accounts=1_000, songs=songs, promise_per_s=PROMISE_MANY_PER_S),
-                measure(server.url, "one account", accounts=1, songs=songs // 4, promise_per_s=PROMISE_ONE_PER_S),
-            ]
-        finally:
-            server.stop()
-
-
-def main() -> int:
-    """Run the bench; 1 if a promise was not kept (``--quick`` is too small to judge and answers 0)."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SONGS:,} songs only")
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--csv", type=Path, help="also write the rows to this file")
-    options = parser.parse_args()
-    rows = run(QUICK_SONGS if options.quick else SONGS)
-    report("ledger", rows, json=options.json, csv=options.csv)
-    return 0 if options.quick or all(row["kept"] for row in rows) else 1
+    with durable_postgres() as server:
+        migrate(server.url)
+        return [
+            case(server.url, "many accounts", accounts=1_000, songs=songs, promise_per_s=PROMISE_MANY_PER_S),
+            case(server.url, "one account", accounts=1, songs=songs // 4, promise_per_s=PROMISE_ONE_PER_S),
+        ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("ledger", __doc__, measure, full=SONGS, quick=QUICK_SONGS, smaller=f"{QUICK_SONGS:,} songs only"))

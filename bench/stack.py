@@ -7,19 +7,18 @@ database and finds no installation; whether the sample loops are compiled alread
 PSS, so shared pages count once. ``--quick`` asks for one song a figure instead of three.
 """
 
-import argparse
 import os
 import secrets
 import signal
+import sys
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Final
 
 import psutil
-from report import report
+from harness import run
 
 from serving import accounts, jobs
 from studio.words.brief import Brief, Controls
@@ -130,15 +129,5 @@ def _recovery_s(stack: Stack) -> float:
     return taken_s
 
 
-def main() -> None:
-    """Measure and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--csv", type=Path)
-    asked = parser.parse_args()
-    report("stack", measure(1 if asked.quick else 3), json=asked.json, csv=asked.csv)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run("stack", __doc__, measure, full=3, quick=1, smaller="one song a figure instead of three"))

@@ -1,4 +1,4 @@
-"""A real Postgres for tests: one server a process, one fresh migrated database a test.
+"""A real Postgres for tests: one server a process, one fresh migrated database a test; and the laws of its rows.
 
 A database is made from a migrated template in some 50 ms. The servers do not sync to disk: their data live no longer
 than the tests. What a killed test run leaves behind is swept by the next one.
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from sqlalchemy import text
 
-from data.database import Database, migrate
+from data.database import Database, Session, migrate
 from data.embedded_postgres import EmbeddedPostgres, FolderInUse, end_orphan
+from studio.words.asset import Asset
 
 _PREFIX: Final = "melodeon-tests-"
 _TEMPLATE: Final = "template_of_tests"
@@ -32,6 +34,59 @@ _FAST: Final = {
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder in memory, where there is one
 _MEMORY_NEEDED_BYTES: Final = 4 * 1024**3
 _numbers = itertools.count(1)
+
+
+JOB_LAWS: Final = {
+    "an ended job holds nothing": """
+        SELECT job.id FROM job JOIN hold ON hold.job_id = job.id AND hold.state = 'open'
+        WHERE job.state NOT IN ('queued', 'processing')""",
+    "a job under way holds its whole price": """
+        SELECT job.id FROM job LEFT JOIN hold ON hold.job_id = job.id AND hold.state = 'open'
+        WHERE job.state IN ('queued', 'processing') AND coalesce(hold.amount, 0) <> job.price_credits""",
+    "a processed job is paid once for each processed song, any other not at all": """
+        SELECT job.id FROM job
+        WHERE job.state NOT IN ('queued', 'processing') AND job.kind = 'song'
+            AND (SELECT coalesce(sum(amount), 0) FROM transfer WHERE job_id = job.id AND kind = 'capture')
+                <> (SELECT count(*) FROM song WHERE job_id = job.id AND status = 'processed')""",
+    "a song stands as its job does": """
+        SELECT song.id FROM song JOIN job ON job.id = song.job_id
+        WHERE song.status <> job.state AND NOT (job.state = 'processed' AND song.status = 'failed')""",
+    "a processed song has sound, stream and peaks": """
+        SELECT song.id FROM song WHERE status = 'processed'
+            AND (SELECT count(*) FROM song_asset
+                 WHERE song_id = song.id AND role IN ('wav', 'stream', 'peaks')) <> 3""",
+    "a processed song has a cover in three sizes, or none and says so": """
+        SELECT song.id FROM song CROSS JOIN LATERAL (
+            SELECT count(*) AS covers FROM song_asset WHERE song_id = song.id AND role LIKE 'cover%') painted
+        WHERE status = 'processed' AND covers <> 3 AND NOT (covers = 0 AND note LIKE '%no cover%')""",
+    "a song that is not processed has no objects": """
+        SELECT song.id FROM song JOIN song_asset ON song_asset.song_id = song.id WHERE status <> 'processed'""",
+    "nobody has two jobs in process": """
+        SELECT account_id FROM job WHERE state = 'processing' GROUP BY account_id HAVING count(*) > 1""",
+}
+
+
+def broken_job_laws(session: Session) -> dict[str, list[str]]:
+    """The laws of jobs, songs and holds that do not hold, each with the ids that break it; empty when all is well."""
+    found = {law: [str(row[0]) for row in session.execute(text(query))] for law, query in JOB_LAWS.items()}
+    return {law: ids for law, ids in found.items() if ids}
+
+
+def coverless_songs(session: Session) -> list[str]:
+    """Processed songs that were left without a cover, which the product allows itself when the painter is away."""
+    rows = session.execute(
+        text(
+            "SELECT id FROM song WHERE status = 'processed'"
+            " AND NOT EXISTS (SELECT FROM song_asset WHERE song_id = song.id AND role = 'cover')"
+        )
+    )
+    return [str(row[0]) for row in rows]
+
+
+def stored_assets(session: Session) -> list[Asset]:
+    """Every object that somebody needs, as the database describes it."""
+    rows = session.execute(text("SELECT key, sha256, media_type, size_bytes FROM asset WHERE released_at IS NULL"))
+    return [Asset(key=row.key, sha256=row.sha256, media_type=row.media_type, size_bytes=row.size_bytes) for row in rows]
 
 
 def free_port() -> int:

@@ -39,6 +39,9 @@ HEALTH_S: Final = 5.0
 SILENCE_S: Final = 30.0
 """The host shows a sign of life every few seconds; after this long without any the stream counts as broken."""
 
+_NOTHING_BEGUN: Final = frozenset({"busy", "not_ready"})
+"""Last words of a call that waited for an engine to warm up and met none: no attempt was made."""
+
 
 class Busy(MelodeonError):
     """Every replica has its hands full. Not a failure: come back later."""
@@ -233,6 +236,8 @@ def _collect(event: Event, takes: dict[int, TakeResult | TakeFailure], deadline_
             raise DeadlineExceeded(deadline_s)
         if event.code == ReplicaLost.code:
             raise ReplicaLost(event.sentence)
+        if event.code in _NOTHING_BEGUN:
+            raise Unavailable(event.sentence)
         raise ModelRejected(event.code, event.sentence, retryable=event.retryable)
 
 

@@ -91,11 +91,15 @@ class TakeFailure(_Body):
 
 
 class ProgressEvent(_Body):
-    """How far the call is, 0-1. Repeated every few seconds even when nothing changed, as a sign of life."""
+    """How far the call is, 0-1. Repeated every few seconds even when nothing changed, as a sign of life.
+
+    ``text``: what an engine for words has written since the last progress; empty for all others.
+    """
 
     event: Literal["progress"] = "progress"
     fraction: float = Field(ge=0, le=1)
     message: str = ""
+    text: str = ""
 
 
 class TakeEvent(_Body):
@@ -147,13 +151,24 @@ def read_event(line: str | bytes) -> Event:
 
 
 class ApplicationHealth(_Body):
-    """One engine application: ``ready`` when it takes calls now; Serve's own ``status`` word; running replicas;
-    ``calls``: calls in this gateway's hands."""
+    """How one application is.
+
+    Attributes:
+        ready: it takes calls now.
+        status: Serve's own word.
+        replicas: those running.
+        calls: calls in this gateway's hands.
+        load_s, warm_up_s: how long a replica took to load its engines and to warm them up; None: not known yet.
+        cold_start_s: how long a call waited when no replica was running, from former times; None: never seen.
+    """
 
     ready: bool
     status: str
     replicas: int = 0
     calls: int = 0
+    load_s: float | None = None
+    warm_up_s: float | None = None
+    cold_start_s: float | None = None
 
 
 class HealthAnswer(_Body):

@@ -287,8 +287,19 @@ class EnginesPart:
         applications = (answer or {}).get("applications", {})
         for name, application in applications.items():
             if application["status"] == "DEPLOY_FAILED":
-                raise ApplicationFailed(name, application["message"])
+                raise ApplicationFailed(name, failure_of(application))
         return bool(applications) and all(app["status"] == "RUNNING" for app in applications.values())
+
+
+def failure_of(application: dict[str, Any]) -> str:
+    """Why an application failed, in Ray's words: those of the deployment whose replicas did not start, if one did not.
+
+    Args:
+        application: as Ray's REST door describes it.
+    """
+    deployments = application.get("deployments", {}).values()
+    said = [deployment["message"] for deployment in deployments if deployment["status"] == "DEPLOY_FAILED"]
+    return next(filter(None, said), str(application["message"]))
 
 
 class ServeFileRefused(MelodeonError):

@@ -1,6 +1,7 @@
 """What every room's tests may ask for: a real Postgres, accounts with credits, a folder store."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from data.repositories import accounts
 from data.testing import fresh_database, postgres_server
 from studio.words.account import Account
 from ui.testing import Stack, whole_stack
+
+# before torch is imported: two test processes of two threads each would only wait for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MakeAccount = Callable[..., Account]
 

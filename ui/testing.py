@@ -1,5 +1,6 @@
 """The whole product for tests and benches: ``melodeon up`` as a child, in a folder and on ports of its own."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import psutil
 
@@ -20,18 +22,27 @@ from billing import ledger
 from configs.addresses import attach, read_running
 from configs.secrets import load_or_create
 from configs.settings import load
+from data.database import Database
 from data.ids import new_id
+from data.object_store import NoObject, ObjectStore
 from data.repositories import jobs
+from data.testing import broken_job_laws, stored_assets
+from serving import health
 from serving.api.services import Services, open_services
+from serving.stack import answers
 from studio.errors import MelodeonError
 from studio.words.account import Account
 from studio.words.brief import Brief
 from studio.words.ids import JobId
 from studio.words.job import JobState
 
+T = TypeVar("T")
+
 READY_S: Final = 300.0
 END_S: Final = 150.0
 RESTART_S: Final = 60.0
+PATIENCE_S: Final = 120.0
+"""Longest wait for anything of a running product; a Ray that begins anew on a busy machine takes most of it."""
 _FIRST_PORT: Final = 20_000
 _PORTS: Final = 120
 """One stack's ports: web, Postgres, six of Ray, then a hundred for Ray's workers."""
@@ -169,6 +180,41 @@ class Stack:
             time.sleep(0.1)
         raise StackTrouble(f"{part} does not run: {self.said()[-2000:]}")
 
+    def serve_door(self, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What Ray's own door says of Ray Serve; with a ``config``, that Serve file is applied first."""
+        url = f"http://127.0.0.1:{self.services.settings.serve.dashboard_port}/api/serve/applications/"
+        headers = {"Authorization": f"Bearer {self.services.secrets.ray_token}", "Content-Type": "application/json"}
+        if config is not None:
+            body = json.dumps(config).encode()
+            put = urllib.request.Request(url, method="PUT", data=body, headers=headers)
+            urllib.request.urlopen(put, timeout=20).close()  # noqa: S310 - our own dashboard
+        get = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(get, timeout=20) as answer:  # noqa: S310
+            seen: dict[str, Any] = json.load(answer)
+        return seen
+
+    def replicas(self, application: str) -> list[int]:
+        """The processes of an application's running replicas, asked of Ray's own door."""
+        serve = self.serve_door()
+        deployments = serve["applications"].get(application, {}).get("deployments", {}).values()
+        replicas = [replica for deployment in deployments for replica in deployment["replicas"]]
+        return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
+
+    def ray_process(self, words: str) -> int:
+        """The process of this installation's Ray whose command line holds these words, once there is one."""
+
+        def found() -> int | None:
+            leader = self.pid_of("engines")
+            for process in self.processes():
+                try:
+                    if words in " ".join(process.cmdline()) and os.getsid(process.pid) == leader:
+                        return process.pid
+                except (psutil.NoSuchProcess, ProcessLookupError):
+                    continue
+            return None
+
+        return until(found, f"Ray has a process called {words}")
+
     def processes(self) -> list[psutil.Process]:
         """Everything that belongs to this installation and lives, whether or not its supervisor does."""
         return self._members(self._sessions())
@@ -219,6 +265,42 @@ class Stack:
         if self._services is not None:
             self._services.database.dispose()
             self._services = None
+
+
+def all_well(stack: Stack) -> bool:
+    """Whether the doctor is content and the pages' process answers."""
+    services = stack.services
+    checks = health.quick_checks(services.settings, services.database, services.store, services.gateway)
+    return all(check.ok for check in checks) and answers(f"{stack.web_url}/api/v1/health")
+
+
+def faults_of(database: Database, store: ObjectStore) -> list[str]:
+    """Everything that is wrong in the ledger, the jobs and the store; empty when all is well."""
+    with database.transaction() as session:
+        found = list(ledger.faults(session))
+        for law, ids in broken_job_laws(session).items():
+            found += [f"Not true that {law}: {name}" for name in ids]
+        kept = stored_assets(session)
+    for asset in kept:
+        try:
+            content = b"".join(store.get(asset.key))
+        except NoObject:
+            content = b""
+        if (hashlib.sha256(content).hexdigest(), len(content)) != (asset.sha256, asset.size_bytes):
+            found.append(f"{asset.key} is not what was stored.")
+    return found
+
+
+def until(answer: Callable[[], T | None], what: str, *, within_s: float = PATIENCE_S, every_s: float = 0.1) -> T:
+    """Ask until the answer is true, and give it."""
+    ends = time.monotonic() + within_s
+    while True:
+        found = answer()
+        if found:
+            return found
+        if time.monotonic() > ends:
+            raise StackTrouble(f"It did not happen within {within_s:g} s: {what}")
+        time.sleep(every_s)
 
 
 def spend(services: Services, account: Account, *, leave: int) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from serving.catalogue import Catalogue
 from serving.contract import (
@@ -21,20 +24,24 @@ from serving.contract import (
     HealthAnswer,
     MakeRequest,
 )
+from serving.deployments.canaries import Canary, engine_for
 from serving.deployments.routing import NoReplicaFree, NotReady, Router
 from studio.errors import MelodeonError
+
+log = structlog.get_logger(__name__)
 
 ACCEPT_S: Final = 10.0
 """Longest wait for a replica to take the call; after it the caller is sent away to come back later."""
 
 
-def make_gateway(router: Router, catalogue: Catalogue, *, key: str) -> FastAPI:
+def make_gateway(router: Router, catalogue: Catalogue, *, key: str, canaries: Sequence[Canary] = ()) -> FastAPI:
     """The gateway as an ASGI application.
 
     Args:
         router: reaches the applications.
         catalogue: says which application serves which engine.
         key: whoever sends it in the key header may call.
+        canaries: engines that are tried out on a share of the requests for another one.
     """
     gateway = FastAPI(title="Melodeon gateway", openapi_url=None)
     gateway.add_middleware(Doorkeeper, key=key)
@@ -43,9 +50,14 @@ def make_gateway(router: Router, catalogue: Catalogue, *, key: str) -> FastAPI:
 
     @gateway.post(MAKE_PATH)
     async def make(asked: MakeRequest) -> StreamingResponse:
-        engine = asked.brief.engine or catalogue.default_engine(asked.brief.kind)
-        catalogue.spec_of(engine).fit(asked.brief)
-        lines = router.stream(catalogue.application_of(engine), asked)
+        call = asked.call
+        clear_contextvars()
+        bind_contextvars(job_id=call.job_id, attempt=call.attempt, trace_id=call.trace_id)
+        engine = engine_for(asked.brief, call.job_id, catalogue, canaries)
+        brief = replace(asked.brief, engine=engine)
+        catalogue.spec_of(engine).fit(brief)
+        log.info("call.routed", engine=engine, application=catalogue.application_of(engine))
+        lines = router.stream(catalogue.application_of(engine), asked.model_copy(update={"brief": brief}))
         return _LineStream(await _first(lines, engine), lines)
 
     @gateway.get(HEALTH_PATH)

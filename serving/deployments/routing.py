@@ -1,10 +1,13 @@
 """Routing: what the gateway needs of whatever is behind it. `serve_router` is its body over Ray Serve."""
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Final, Protocol
 
 from serving.contract import ApplicationHealth, MakeRequest
 from studio.errors import MelodeonError
+
+RECYCLING: Final = "recycling"
+"""Code of the only line of a replica that is about to be replaced and takes no calls."""
 
 
 class NoReplicaFree(MelodeonError):
@@ -37,6 +40,7 @@ class Router(Protocol):
     def stream(self, application: str, request: MakeRequest) -> AsyncGenerator[bytes, None]:
         """The event lines of one call. Closing it stops the replica.
 
-        Raises `NoReplicaFree` or `NotReady` instead of the first line; whatever happens later is a ``failed`` line.
+        While no replica runs, the first lines say that one is being started. Raises `NoReplicaFree` or `NotReady`
+        instead of the first line; whatever happens later is a ``failed`` line.
         """
         ...

@@ -8,22 +8,35 @@ from typing import Any, Final
 
 import structlog
 from ray import serve
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.exceptions import RayError
 from ray.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
     RayServeException,
-    ReplicaUnavailableError,
 )
 
-from serving.contract import ApplicationHealth, FailedEvent, MakeRequest, event_line
-from serving.deployments.routing import NoReplicaFree, NotReady
+from serving.contract import ApplicationHealth, FailedEvent, MakeRequest, ProgressEvent, event_line, read_event
+from serving.deployments.call import SIGN_OF_LIFE_S, too_late
+from serving.deployments.cold_starts import ColdStarts
+from serving.deployments.routing import RECYCLING, NoReplicaFree, NotReady
+from studio.errors import MelodeonError
 
 log = structlog.get_logger(__name__)
 
 STATUS_LIFE_S: Final = 1.0
 STATUS_WAIT_S: Final = 3.0
-_LOST: Final = "The replica that did the work died."
+FIGURES_EVERY_S: Final = 30.0
+REFUSED_WITHIN_S: Final = 0.2
+"""A call that is turned away is so at once; only after this the person is told that an engine warms up."""
+
+
+class ReplicaLost(MelodeonError):
+    """A replica died under its work."""
+
+    code = "replica_lost"
+
+    def __init__(self) -> None:
+        super().__init__("The replica that did the work died.")
 
 
 class ServeRouter:
@@ -36,6 +49,10 @@ class ServeRouter:
         self._seen: dict[str, ApplicationHealth] = {}
         self._seen_at = -STATUS_LIFE_S
         self._looking = asyncio.Lock()
+        self._cold = ColdStarts()
+        self._figures: dict[str, dict[str, float]] = {}
+        self._asked_at: dict[str, float] = {}
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def health(self) -> dict[str, ApplicationHealth]:
         """Ask Serve's controller, at most once a second."""
@@ -43,28 +60,75 @@ class ServeRouter:
             if time.monotonic() - self._seen_at >= STATUS_LIFE_S:
                 self._seen = await self._look()
                 self._seen_at = time.monotonic()
-        return {name: seen.model_copy(update={"calls": self._calls[name]}) for name, seen in self._seen.items()}
+                self._ask_for_figures()
+        return {name: self._with_figures(name, seen) for name, seen in self._seen.items()}
 
     async def stream(self, application: str, request: MakeRequest) -> AsyncGenerator[bytes, None]:
         """Pass a replica's lines on. The call is cancelled explicitly: Serve does not notice a caller that left."""
         seen = (await self.health())[application]
         if not seen.ready:
             raise NotReady(application, seen.status)
-        answer = self._handle(application).options(stream=True).make.remote(request.model_dump_json().encode())
+        answer = self._call(application, request)
         self._calls[application] += 1
+        first = asyncio.create_task(_first_line(answer))
+        # looked at even when nobody waits for it any more, or asyncio would complain
+        first.add_done_callback(lambda task: task.cancelled() or task.exception())
+        told = False
         try:
+            if seen.replicas == 0:
+                async for line in self._while_warming(application, first, request):
+                    told = True
+                    yield line
+                if not first.done():
+                    return
+            yield self._taken(application, await first)
+            told = True
             async for line in answer:
                 yield line
-        except BackPressureError as error:
-            raise NoReplicaFree(application, retry_after_s=error.retry_after_s or 2.0) from error
-        except DeploymentUnavailableError as error:
-            raise NotReady(application, "failed to deploy") from error
-        except (RayActorError, ReplicaUnavailableError, TaskCancelledError) as error:
-            log.warning("replica.lost", application=application, job_id=request.call.job_id, error=type(error).__name__)
-            yield event_line(FailedEvent(code="replica_lost", sentence=_LOST, retryable=True))
+        except (RayError, RayServeException, NoReplicaFree) as error:
+            failure = _translated(error, application)
+            if not told and not isinstance(failure, ReplicaLost):
+                raise failure from error
+            log.warning("call.failed", application=application, code=failure.code, error=type(error).__name__)
+            yield event_line(FailedEvent(code=failure.code, sentence=failure.sentence, retryable=True))
         finally:
             self._calls[application] -= 1
+            if not self._calls[application]:
+                self._cold.forget(application)
+            first.cancel()
             answer.cancel()
+
+    async def _while_warming(
+        self, application: str, first: asyncio.Task[bytes], request: MakeRequest
+    ) -> AsyncGenerator[bytes, None]:
+        """Signs of life until the first line of a replica is there; the end at the deadline."""
+        begun = time.monotonic()
+        self._cold.begins(application, begun)
+        await asyncio.wait({first}, timeout=REFUSED_WITHIN_S)
+        while not first.done():
+            left_s = begun + request.call.deadline_s - time.monotonic()
+            if left_s <= 0:
+                yield event_line(too_late(request))
+                return
+            yield event_line(ProgressEvent(fraction=0.0, message=self._cold.sentence(application)))
+            await asyncio.wait({first}, timeout=min(SIGN_OF_LIFE_S, left_s))
+
+    def _taken(self, application: str, line: bytes) -> bytes:
+        """A replica's first line. Raises `NoReplicaFree` when it is one that is about to be replaced."""
+        if b'"failed"' in line:
+            event = read_event(line)
+            if isinstance(event, FailedEvent) and event.code == RECYCLING:
+                raise NoReplicaFree(application)
+        waited_s = self._cold.ends(application, time.monotonic())
+        if waited_s is not None:
+            log.info("application.cold_start", application=application, seconds=round(waited_s, 1))
+        return line
+
+    def _call(self, application: str, request: MakeRequest) -> Any:
+        handle = self._handle(application).options(stream=True)
+        if request.brief.adapter:
+            handle = handle.options(multiplexed_model_id=request.brief.adapter)
+        return handle.make.remote(request.model_dump_json().encode())
 
     def _handle(self, application: str) -> Any:
         if application not in self._handles:
@@ -79,6 +143,45 @@ class ServeRouter:
             log.warning("controller.no_answer", error=type(error).__name__)
             return {name: ApplicationHealth(ready=False, status="NO_ANSWER") for name in self._applications}
         return {name: _health(status.applications.get(name)) for name in self._applications}
+
+    def _with_figures(self, name: str, seen: ApplicationHealth) -> ApplicationHealth:
+        known = {"calls": self._calls[name], "cold_start_s": self._cold.usual_s(name), **self._figures.get(name, {})}
+        return seen.model_copy(update=known)
+
+    def _ask_for_figures(self) -> None:
+        """Ask each application once how long getting ready took. Never one without replicas: that would wake it."""
+        now = time.monotonic()
+        for name, seen in self._seen.items():
+            due = now - self._asked_at.get(name, -FIGURES_EVERY_S) >= FIGURES_EVERY_S
+            if seen.replicas and name not in self._figures and due:
+                self._asked_at[name] = now
+                task = asyncio.create_task(self._ask(name))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, application: str) -> None:
+        try:
+            async with asyncio.timeout(STATUS_WAIT_S):
+                self._figures[application] = await self._handle(application).figures.remote()
+        except (TimeoutError, RayError, RayServeException) as error:
+            log.info("figures.no_answer", application=application, error=type(error).__name__)
+
+
+async def _first_line(answer: Any) -> bytes:
+    """What comes first. A replica that ends without a word is as good as lost."""
+    async for line in answer:
+        return bytes(line)
+    raise RayServeException("The replica ended without a word.")
+
+
+def _translated(error: Exception, application: str) -> NoReplicaFree | NotReady | ReplicaLost:
+    if isinstance(error, NoReplicaFree):
+        return error
+    if isinstance(error, BackPressureError):
+        return NoReplicaFree(application, retry_after_s=error.retry_after_s or 2.0)
+    if isinstance(error, DeploymentUnavailableError):
+        return NotReady(application, "failed to deploy")
+    return ReplicaLost()
 
 
 def _health(overview: Any) -> ApplicationHealth:

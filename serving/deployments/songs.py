@@ -1,10 +1,49 @@
-"""The songs application: whole songs, two takes a call."""
+"""The songs application: whole songs, two takes a call. Calls for an adapter go to a replica that holds it."""
 
-from typing import Final
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final, Protocol, cast
 
 from ray import serve
 
 from serving.deployments.replica import Replica
 
-Songs: Final = serve.deployment(Replica, name="Songs")
+ADAPTERS: Final = 3
+
+
+class _TakesAdapters(Protocol):
+    def unload_adapter(self, name: str) -> None: ...
+
+
+class HeldAdapter:
+    """Serve's note that this replica holds an adapter. The engine loads it itself when a call wants it."""
+
+    def __init__(self, engine: _TakesAdapters, name: str) -> None:
+        self._leave = threading.Thread(target=engine.unload_adapter, args=(name,), daemon=True)
+
+    def __del__(self) -> None:
+        """Called by Serve when another adapter takes the place, and again by Python. The engine may be at work, and
+        must not be waited for."""
+        if self._leave.ident is None:
+            self._leave.start()
+
+
+class SongReplica(Replica):
+    """Holds up to `ADAPTERS` LoRA adapters beside its engine."""
+
+    async def make(self, request: bytes) -> AsyncGenerator[bytes, None]:
+        """Answer a `MakeRequest` in JSON with event lines."""
+        if adapter := serve.get_multiplexed_model_id():
+            await self._adapter(adapter)
+        async with aclosing(super().make(request)) as lines:
+            async for line in lines:
+                yield line
+
+    @serve.multiplexed(max_num_models_per_replica=ADAPTERS)
+    async def _adapter(self, name: str) -> HeldAdapter:
+        return HeldAdapter(cast(_TakesAdapters, self._first.engine), name)
+
+
+Songs: Final = serve.deployment(SongReplica, name="Songs")
 """Scaled by its entry in ``configs/serve/*.yaml``."""

@@ -9,15 +9,14 @@ import numpy as np
 import skia
 
 from studio.art import scenes_abstract, scenes_land, scenes_night
-from studio.art.brush import SIDE, Easel, around, down, fill
-from studio.art.palette import Colour, Palette, blend, choose_palette, contrast
-from studio.art.typography import SANS, SERIF, TitleBlock, set_title
+from studio.art.brush import SIDE, Easel, around
+from studio.art.lettering import Pixels, pixels_of, title_block, write
+from studio.art.palette import choose_palette
 from studio.music.chance import generator, weighted
 from studio.text.style import Style
 from studio.words.take import Picture
 
 Scene = Callable[[Easel], None]
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 SCENES: Final[Mapping[str, Scene]] = {
     "mountains": scenes_land.mountains,
@@ -60,9 +59,6 @@ _BY_WORD: Final = (
     ("sunrise", "sun sunrise morning dawn sunshine sunday july golden begin"),
     ("burst", "diamond diamonds fire burn burning shine spark glitter gold thunder lightning"),
 )
-_SERIF_GENRES: Final = frozenset({"folk", "jazz", "ballad", "ambient", "rnb", "lofi"})
-_LEAST_CONTRAST: Final = 5.0
-"""A little more than the 4.5:1 of WCAG 2.2 level AA, since grain is added later."""
 
 
 def paint_cover(style: Style, *, title: str, artist: str, seed: int, size_px: int = 1024) -> Picture:
@@ -81,9 +77,9 @@ def paint_cover(style: Style, *, title: str, artist: str, seed: int, size_px: in
     SCENES[scene](Easel(canvas=canvas, palette=palette, rng=rng))
     _bloom(surface)
     canvas.drawPaint(around((500, 440), 800, [(0, palette.deep, 0), (0.55, palette.deep, 0), (1, palette.deep, 0.42)]))
-    block = set_title(title, artist, face=_face(style, rng), capitals=style.genre not in _SERIF_GENRES)
-    _write(surface, block, palette)
-    return Picture(pixels=_grained(_pixels(surface), np.random.default_rng(rng.getrandbits(64))))
+    block = title_block(style, title=title, artist=artist, rng=rng)
+    write(surface, block, deep=palette.deep, light=palette.light)
+    return Picture(pixels=_grained(pixels_of(surface), np.random.default_rng(rng.getrandbits(64))))
 
 
 def choose_scene(style: Style, title: str, rng: random.Random) -> str:
@@ -94,11 +90,6 @@ def choose_scene(style: Style, title: str, rng: random.Random) -> str:
         return told[0] if rng.random() < 0.7 else rng.choice(told)
     usual = _BY_GENRE.get(style.genre, _BY_GENRE["pop"]).split(", ")
     return weighted(rng, [(scene, 1.0 / (1 + 0.15 * at)) for at, scene in enumerate(usual)])
-
-
-def _face(style: Style, rng: random.Random) -> str:
-    serif = style.genre in _SERIF_GENRES
-    return SERIF if serif and rng.random() < 0.85 else SANS
 
 
 def _bloom(surface: Any) -> None:
@@ -115,43 +106,6 @@ def _bloom(surface: Any) -> None:
     canvas.resetMatrix()
     canvas.drawImage(image, 0, 0, skia.SamplingOptions(), blurred)
     canvas.restore()
-
-
-def _write(surface: Any, block: TitleBlock, palette: Palette) -> None:
-    """Darken what is behind the text until it can be read, then write."""
-    frame = block.frame
-    if frame is None:
-        return
-    canvas = surface.getCanvas()
-    shade = blend(palette.deep, (0, 0, 0), 0.35)
-    light = blend(palette.light, (255, 255, 255), 0.35)
-    top = frame[1]
-    veil = [(0.0, shade, 0.0), (0.55, shade, 0.5), (1.0, shade, 0.8)]
-    canvas.drawRect(skia.Rect.MakeLTRB(0, top - 260, SIDE, SIDE), down(top - 260, SIDE, veil))
-    for _ in range(12):
-        if contrast(_brightest(surface, frame), light) >= _LEAST_CONTRAST:
-            break
-        more = [(0.0, shade, 0.0), (1.0, shade, 0.3)]
-        canvas.drawRect(skia.Rect.MakeLTRB(0, top - 160, SIDE, SIDE), down(top - 160, top, more))
-    for line in block.lines:
-        canvas.drawPath(line.path, fill(shade, 0.55, blur=9))
-        canvas.drawPath(line.path, fill(light))
-    if block.artist is not None:
-        canvas.drawPath(block.artist.path, fill(light))
-
-
-def _brightest(surface: Any, frame: tuple[float, float, float, float]) -> Colour:
-    """The colour that all but 2 % of the pixels within ``frame`` are darker than, channel by channel."""
-    scale = surface.width() / SIDE
-    left, top, right, bottom = (max(0, round(edge * scale)) for edge in frame)
-    region = _pixels(surface)[top : max(bottom, top + 1), left : max(right, left + 1)]
-    r, g, b = np.percentile(region.reshape(-1, 3), 98, axis=0)
-    return (int(r), int(g), int(b))
-
-
-def _pixels(surface: Any) -> Pixels:
-    image = surface.makeImageSnapshot().toarray(colorType=skia.kRGBA_8888_ColorType)
-    return np.asarray(image[..., :3], np.uint8)
 
 
 def _grained(pixels: Pixels, rng: np.random.Generator) -> Pixels:

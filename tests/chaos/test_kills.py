@@ -15,8 +15,8 @@ import pytest
 from data.repositories import sessions
 from studio.words.ids import JobId
 from studio.words.job import Job, JobState
-from tests.chaos.conftest import Rays, Songs, in_music, until
-from ui.testing import Stack
+from tests.chaos.conftest import Songs, in_music
+from ui.testing import Stack, until
 
 
 def kill(pid: int) -> None:
@@ -66,17 +66,17 @@ def test_the_worker_dies_after_the_music_which_is_not_made_again(stack: Stack, s
 
 
 @pytest.mark.parametrize("application", ["songs", "covers"])
-def test_a_replica_dies(songs: Songs, rays: Rays, application: str) -> None:
-    is_made(songs, make_and_break(songs, lambda: kill(rays.replica(application))))
+def test_a_replica_dies(stack: Stack, songs: Songs, application: str) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(stack.replicas(application)[0])))
 
 
-def test_the_gateway_dies(songs: Songs, rays: Rays) -> None:
-    is_made(songs, make_and_break(songs, lambda: kill(rays.replica("gateway"))))
+def test_the_gateway_dies(stack: Stack, songs: Songs) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(stack.replicas("gateway")[0])))
 
 
 @pytest.mark.parametrize("name", ["ray::ProxyActor", "ray::ServeController"])
-def test_an_actor_of_serve_dies(songs: Songs, rays: Rays, name: str) -> None:
-    is_made(songs, make_and_break(songs, lambda: kill(rays.named(name))))
+def test_an_actor_of_serve_dies(stack: Stack, songs: Songs, name: str) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(stack.ray_process(name))))
 
 
 def test_the_ray_head_dies_and_the_doctor_sees_it(stack: Stack, songs: Songs) -> None:
@@ -94,8 +94,8 @@ def test_the_ray_head_dies_and_the_doctor_sees_it(stack: Stack, songs: Songs) ->
 
 
 @pytest.mark.long
-def test_rays_control_store_dies(songs: Songs, rays: Rays) -> None:
-    is_made(songs, make_and_break(songs, lambda: kill(rays.named("gcs_server"))))
+def test_rays_control_store_dies(stack: Stack, songs: Songs) -> None:
+    is_made(songs, make_and_break(songs, lambda: kill(stack.ray_process("gcs_server"))))
 
 
 def test_the_database_dies(stack: Stack, songs: Songs) -> None:
@@ -128,11 +128,11 @@ def test_a_closed_browser_changes_nothing(stack: Stack, songs: Songs) -> None:
     is_made(songs, songs.end_of(job_id))
 
 
-def test_everything_dies_at_once(stack: Stack, songs: Songs, rays: Rays) -> None:
+def test_everything_dies_at_once(stack: Stack, songs: Songs) -> None:
     """Four songs of one account; worker, replica, database and pages are killed within a second."""
     jobs: list[JobId] = [songs.ask() for _ in range(4)]
     songs.wait(jobs[1], "the second one is made", in_music)
-    replica = rays.replica("songs")
+    replica = stack.replicas("songs")[0]
     for pid in (stack.pid_of("worker"), replica, stack.pid_of("postgres"), stack.pid_of("web")):
         kill(pid)
         time.sleep(0.2)

@@ -6,21 +6,25 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data.object_store import FolderStore
-from serving.catalogue import spec_of
+from serving.catalogue import known
 from serving.contract import ApplicationHealth, CallContext, Event, MakeRequest, event_line
 from serving.deployments.finishing import Finisher
-from serving.deployments.host import EngineHost
+from serving.deployments.host import EngineHost, Surroundings
 from serving.deployments.routing import NotReady
+from serving.deployments.sources import fetch_sources
+from serving.deployments.turns import OwnTurn
+from serving.engines.protocol import NO_SOURCES
 from studio.sound.clip import Clip
 from studio.words.brief import Brief, Controls
 from studio.words.engine_spec import EngineSpec
-from studio.words.take import OnProgress, Picture, Progress, Sound, Take, Words
+from studio.words.take import OnProgress, Picture, Progress, Sound, Sources, Take, Words
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 STEPS = 5
@@ -43,6 +47,8 @@ class StepEngine:
     name: str = "builtin-song"
     before_step: Callable[[int], None] = lambda step: None
     loads: int = 0
+    unloads: int = 0
+    heard: list[Sources] = field(default_factory=list)
     steps_done: int = 0
     at_work: int = 0
     at_work_most: int = 0
@@ -50,12 +56,16 @@ class StepEngine:
 
     @property
     def spec(self) -> EngineSpec:
-        return spec_of(self.name)
+        return known().spec_of(self.name)
 
     def load(self) -> None:
         self.loads += 1
 
-    def make(self, brief: Brief, on_progress: OnProgress) -> tuple[Take, ...]:
+    def unload(self) -> None:
+        self.unloads += 1
+
+    def make(self, brief: Brief, on_progress: OnProgress, sources: Sources = NO_SOURCES) -> tuple[Take, ...]:
+        self.heard.append(sources)
         self.at_work += 1
         self.at_work_most = max(self.at_work_most, self.at_work)
         try:
@@ -79,16 +89,51 @@ def scratch(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def host_of(store: FolderStore, scratch: Path) -> Callable[..., EngineHost]:
+def host_of(store: FolderStore, scratch: Path, tally: "Tally") -> Callable[..., EngineHost]:
     """Makes a loaded host of this engine over the test's store."""
 
-    def make(engine: StepEngine, **options: float) -> EngineHost:
+    def make(engine: StepEngine, **options: object) -> EngineHost:
         finisher = Finisher(store, spec=engine.spec, scratch=scratch, clock=lambda: NOW)
-        host = EngineHost(engine, finisher, **options)
-        host.load()
+        around = {"turn": OwnTurn(), "meter": tally, "finisher": finisher, **options}
+        host = EngineHost(engine, Surroundings(fetch=partial(fetch_sources, store=store, scratch=scratch), **around))
+        if isinstance(around["turn"], OwnTurn):
+            host.load()
         return host
 
     return make
+
+
+class Tally:
+    """A meter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def loaded(self, engine: str, *, load_s: float, warm_up_s: float) -> None:
+        self.told.append(("loaded", engine))
+
+    def waited(self, engine: str, seconds: float) -> None:
+        self.told.append(("waited", engine))
+
+    def made(self, engine: str, seconds: float) -> None:
+        self.told.append(("made", engine))
+
+    def spent(self, engine: str, stage: str, seconds: float) -> None:
+        self.told.append(("spent", engine, stage))
+
+    def took(self, engine: str, outcome: str) -> None:
+        self.told.append(("took", engine, outcome))
+
+    def out_of_memory(self, engine: str) -> None:
+        self.told.append(("out_of_memory", engine))
+
+    def recycled(self, engine: str) -> None:
+        self.told.append(("recycled", engine))
+
+
+@pytest.fixture
+def tally() -> Tally:
+    return Tally()
 
 
 def request_for(

@@ -6,15 +6,28 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
 import pytest
 import uvicorn
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
-from serving.catalogue import catalogue
+from serving.catalogue import catalogue, known
 from serving.client import DeadlineExceeded, GatewayClient, ModelRejected, Unavailable
-from serving.contract import KEY_HEADER, MAKE_PATH, REQUEST_BYTES_MAX, ProgressEvent, TakeFailure, TakeResult
+from serving.contract import (
+    KEY_HEADER,
+    MAKE_PATH,
+    REQUEST_BYTES_MAX,
+    FailedEvent,
+    ProgressEvent,
+    TakeFailure,
+    TakeResult,
+    event_line,
+)
+from serving.deployments.canaries import Canary
 from serving.deployments.gateway import make_gateway
 from serving.deployments.host import EngineHost
 from studio.sound.clip import Clip
@@ -45,15 +58,23 @@ def gateway(host_of, step_engine, sound, local_router) -> Iterator[Running]:
     words = step_engine((Words(title="Home"),), name="builtin-words")
     songs = step_engine((sound(10.0), sound(10.0)))
     hosts = {"words": host_of(words), "songs": host_of(songs)}
-    app = make_gateway(local_router(hosts, starting=("covers",)), catalogue(), key=KEY)
+    with listening(make_gateway(local_router(hosts, starting=("covers",)), catalogue(), key=KEY)) as url:
+        yield Running(url, hosts, words, songs)
+
+
+@contextmanager
+def listening(app: object) -> Iterator[str]:
+    """The address at which this application answers."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", hosts, words, songs)
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
 
 
 def body(ask: Callable[..., object], **changes: object) -> bytes:
@@ -193,3 +214,54 @@ def test_health_and_engines_are_told(gateway):
     }
     engines = httpx.get(gateway.url + "/v1/engines", headers={KEY_HEADER: KEY}).json()
     assert {engine["name"] for engine in engines} == {"builtin-song", "builtin-words", "builtin-cover"}
+
+
+def test_the_engine_that_really_made_it_is_named(gateway, ask):
+    [take] = asyncio.run(gateway.client().make(ask(kind=BriefKind.LYRICS), lambda _: None))
+    assert take.engine == "builtin-words"
+
+
+def test_a_canary_makes_its_share_under_its_own_name(host_of, step_engine, local_router, ask):
+    served = known().served_by({"words": ("builtin-words",), "next": ("tiny-qwen",)})
+    hosts = {
+        served.application_of(name): host_of(step_engine((Words(title=name),), name=name)) for name in served.entries
+    }
+    half = Canary(of="builtin-words", engine="tiny-qwen", share=0.5)
+
+    def makers(url: str) -> list[str]:
+        made = []
+        for number in range(12):
+            asked = ask(kind=BriefKind.LYRICS)
+            asked = asked.model_copy(update={"call": asked.call.model_copy(update={"job_id": f"job_{number}"})})
+            [take] = asyncio.run(GatewayClient(url, KEY, 30).make(asked, lambda _: None))
+            assert take.words.title == take.engine, "who made it is told as it is"
+            made.append(take.engine)
+        return made
+
+    with listening(make_gateway(local_router(hosts), served, key=KEY, canaries=[half])) as url:
+        first = makers(url)
+        assert first == makers(url), "a second attempt meets the same engine"
+    assert set(first) == {"builtin-words", "tiny-qwen"}
+
+
+def test_every_log_line_of_a_call_carries_its_trace_id(gateway, ask):
+    asked = ask(kind=BriefKind.LYRICS)
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        asyncio.run(gateway.client().make(asked, lambda _: None))
+    told = {line["event"]: line.get("trace_id") for line in lines}
+    assert told == dict.fromkeys(["call.routed", "make.begun", "make.done"], asked.call.trace_id)
+
+
+@pytest.mark.parametrize("code", ["busy", "not_ready"])
+def test_a_call_that_waited_in_vain_for_an_engine_was_no_attempt(ask, code):
+    """The last word of a stream whose first lines said that an engine warms up."""
+
+    async def door(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for event in (ProgressEvent(fraction=0, message="Warming up the engine"),
+                      FailedEvent(code=code, sentence="Come back later.", retryable=True)):  # fmt: skip
+            await send({"type": "http.response.body", "body": event_line(event), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    with listening(door) as url, pytest.raises(Unavailable, match="Come back later"):
+        asyncio.run(GatewayClient(url, KEY, 30).make(ask(), lambda _: None))

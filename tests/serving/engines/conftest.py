@@ -7,6 +7,7 @@ import pytest
 from serving.catalogue import known
 from serving.models import fetch
 
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of checkpoints, one subfolder an engine, as ``melodeon models fetch tiny-…`` leaves it."""
