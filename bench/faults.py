@@ -207,7 +207,7 @@ class Faults:
             row("songs asked for", TAKES * len(self.asked), "songs", None),
             row("songs processed", counts["processed"], "songs", None),
             row("songs failed, credits given back", counts["failed"], "songs", None),
-            row("songs without a cover, which their notes say", coverless, "songs", None),
+            row("songs without a cover", coverless, "songs", 0.0),
             row("attempts lost to faults", counts["lost"], "attempts", None),
             row("songs lost", TAKES * len(self.asked) - counts["processed"] - counts["failed"], "songs", 0),
             row("songs charged twice", counts["overpaid"], "songs", 0),

@@ -105,6 +105,7 @@ class WorkerSettings(_Section):
     retry_base_s: float = Field(default=5.0, ge=0)
     max_attempts: int = Field(default=3, ge=1, le=10)
     job_deadline_s: float = Field(default=900.0, gt=0)
+    extra_patience_s: float = Field(default=60.0, ge=0)
 
     @model_validator(mode="after")
     def _outlives_a_missed_beat(self) -> Self:

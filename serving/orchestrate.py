@@ -6,6 +6,7 @@ must succeed; plan, cover and tags may fail without harm.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -35,7 +36,6 @@ R = TypeVar("R")
 TELL_EVERY_S: Final = 0.25
 _REPEAT_PAUSE_S: Final = 0.5
 _BREATHER_S: Final = 1.0
-_EXTRA_TRIES: Final = 4
 _OURS: Final = "Something went wrong on our side."
 _LOST: Final = "The engine stopped in the middle of the work."
 
@@ -247,19 +247,20 @@ class Orchestrator:
         return takes
 
     async def _extra(self, work: _Work, stage: Stage, calls: Sequence[Brief], *, name: str = "") -> Takes:
-        """A stage that may fail: nothing is answered then."""
-        for last in (*[False] * (_EXTRA_TRIES - 1), True):
+        """A stage that may fail: nothing is answered then. While its engine is away, it is waited for a while."""
+        until = time.monotonic() + self._settings.extra_patience_s
+        while True:
             try:
                 return await self._stage(work, stage, calls, name=name)
             except (Fenced, DatabaseUnreachable):
                 raise
-            except (Busy, Unavailable) as error:
-                if not last:
-                    await asyncio.sleep(min(error.retry_after_s, self._settings.retry_base_s))
-            except ReplicaLost:
-                # dies with whatever it did at the moment; its successor needs some seconds to come up
-                if not last:
-                    await asyncio.sleep(self._settings.retry_base_s)
+            except (Busy, Unavailable, ReplicaLost) as error:
+                # a replica dies with whatever it did at the moment; its successor needs some seconds to come up
+                pause_s = max(0.1, min(getattr(error, "retry_after_s", math.inf), self._settings.retry_base_s))
+                if time.monotonic() + pause_s > until:
+                    _log.warning("stage left out", stage=stage.value, code=error.code)
+                    break
+                await asyncio.sleep(pause_s)
             except MelodeonError as error:
                 _log.warning("stage left out", stage=stage.value, code=error.code)
                 break

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from configs.secrets import Secrets
 from configs.settings import Settings
 from data.database import migrate
 from data.embedded_postgres import EmbeddedPostgres
+from serving.applications import standing_of
 from serving.processes import ChildProcess, private_folder
 from serving.supervisor import Part
 from studio.errors import MelodeonError
@@ -117,6 +119,10 @@ class PostgresPart:
         """`start` returns when the server answers, so a living one is ready."""
         return self._server.running()
 
+    def remarks(self) -> tuple[str, ...]:
+        """Nothing to remark."""
+        return ()
+
     def stop(self) -> None:
         """End the server after a checkpoint."""
         self._server.stop()
@@ -145,6 +151,10 @@ class ProcessPart:
     def ready(self) -> bool:
         """Ask."""
         return self._child.running() and self._ready()
+
+    def remarks(self) -> tuple[str, ...]:
+        """Nothing to remark."""
+        return ()
 
     def stop(self) -> None:
         """End the command and its descendants."""
@@ -186,7 +196,8 @@ class EnginesPart:
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self._settings = settings
         self._token = secrets.ray_token
-        self._applied = False
+        self._applied_at: float | None = None
+        self._remarks: tuple[str, ...] = ()
         self._child = ChildProcess(self.name, self._command(), var=settings.var, env=self._environment(), grace_s=45)
 
     def _command(self) -> list[str]:
@@ -227,7 +238,7 @@ class EnginesPart:
 
     def start(self) -> None:
         """Start the head."""
-        self._applied = False
+        self._applied_at = None
         folder = ray_folder(self._settings.var)
         private_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -238,14 +249,23 @@ class EnginesPart:
         return self._child.running()
 
     def ready(self) -> bool:
-        """Apply the Serve file once the head answers; ready when every application runs.
+        """Apply the Serve file once the head answers; ready as `standing_of` its applications says.
 
         Raises:
             ServeFileRefused, ApplicationFailed: waiting longer would not help.
         """
-        if not self._applied:
-            self._applied = self._apply()
-        return self._applied and self._applications_run()
+        if self._applied_at is None:
+            if not self._apply():
+                return False
+            self._applied_at = time.monotonic()
+        applications = (self._rest("GET") or {}).get("applications", {})
+        standing = standing_of(applications, waited_s=time.monotonic() - self._applied_at)
+        self._remarks = standing.remarks
+        return standing.ready
+
+    def remarks(self) -> tuple[str, ...]:
+        """A sentence for each application that did not come up."""
+        return self._remarks
 
     def stop(self) -> None:
         """Ask the head to end everything it started, and see to it."""
@@ -282,25 +302,6 @@ class EnginesPart:
         # A head that does not answer a question yet would swallow the file.
         return self._rest("GET") is not None and self._rest("PUT", self._serve_file()) is not None
 
-    def _applications_run(self) -> bool:
-        answer = self._rest("GET")
-        applications = (answer or {}).get("applications", {})
-        for name, application in applications.items():
-            if application["status"] == "DEPLOY_FAILED":
-                raise ApplicationFailed(name, failure_of(application))
-        return bool(applications) and all(app["status"] == "RUNNING" for app in applications.values())
-
-
-def failure_of(application: dict[str, Any]) -> str:
-    """Why an application failed, in Ray's words: those of the deployment whose replicas did not start, if one did not.
-
-    Args:
-        application: as Ray's REST door describes it.
-    """
-    deployments = application.get("deployments", {}).values()
-    said = [deployment["message"] for deployment in deployments if deployment["status"] == "DEPLOY_FAILED"]
-    return next(filter(None, said), str(application["message"]))
-
 
 class ServeFileRefused(MelodeonError):
     """Ray does not accept the Serve file."""
@@ -309,16 +310,6 @@ class ServeFileRefused(MelodeonError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"Ray refuses {path}: {why[:500]}")
-
-
-class ApplicationFailed(MelodeonError):
-    """An application of the Serve file cannot start."""
-
-    code = "application_failed"
-
-    def __init__(self, name: str, why: str) -> None:
-        last = why.strip().splitlines()[-1] if why.strip() else "no reason given"
-        super().__init__(f"The engine application “{name}” cannot start: {last} See var/log/engines.log.")
 
 
 def ray_folder(var: Path) -> Path:

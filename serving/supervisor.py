@@ -33,6 +33,9 @@ class Part(Protocol):
     def ready(self) -> bool:
         """Whether it does its work. Never blocks for more than a few seconds."""
 
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of it although it is ready, a sentence each."""
+
     def stop(self) -> None:
         """End it and everything it started; harmless when it does not run."""
 
@@ -104,6 +107,9 @@ class Supervisor:
     def _is_ready(self, part: Part, waited_s: float) -> bool:
         if part.ready():
             self._watches[part.name].ready = True
+            for remark in part.remarks():
+                self._say(remark)
+                log.warning("part.remark", process=part.name, remark=remark)
             log.info("part.ready", process=part.name, seconds=round(waited_s, 2))
             return True
         if waited_s > self._ready_timeout_s or not part.running():

@@ -166,7 +166,14 @@ def job_gateway() -> Iterator[FakeGateway]:
 def worker_settings() -> WorkerSettings:
     """Quick leases and retries."""
     return WorkerSettings(
-        concurrency=1, lease_s=2.0, heartbeat_s=0.2, poll_s=0.1, sweep_s=0.3, retry_base_s=0.2, job_deadline_s=20.0
+        concurrency=1,
+        lease_s=2.0,
+        heartbeat_s=0.2,
+        poll_s=0.1,
+        sweep_s=0.3,
+        retry_base_s=0.2,
+        job_deadline_s=20.0,
+        extra_patience_s=0.8,
     )
 
 

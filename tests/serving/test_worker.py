@@ -335,7 +335,7 @@ def stages_kept(database: Database, job: Job) -> set[str]:
 
 @pytest.mark.parametrize("plan", ["broken", "unfit", "failed", "takes fail"])
 def test_cover_and_tags_never_lose_a_song(database, account, ask, claim, do_work, job_gateway, plan: str) -> None:
-    job_gateway.plans["cover"], job_gateway.plans["tags"] = [plan] * 4, [plan] * 4
+    job_gateway.plans["cover"], job_gateway.plans["tags"] = [plan] * 99, [plan] * 99
     job = ask(account)
     do_work(claim(account))
     ended = look(database, account, job)
