@@ -78,6 +78,17 @@ def set_written(fields: dict[str, str]) -> None:
     st.session_state["written"] = fields
 
 
+def draft() -> str:
+    """The lyrics that the lyric writer shows."""
+    found: str = st.session_state.get("draft", "")
+    return found
+
+
+def set_draft(lyrics: str) -> None:
+    """Have the lyric writer show these lyrics."""
+    st.session_state["draft"] = lyrics
+
+
 def reuse() -> Brief | None:
     """The settings that a song page asked the create page to start from, once."""
     found: Brief | None = st.session_state.pop("reuse", None)

@@ -52,7 +52,9 @@ def spent(**seconds: list[float]) -> dict:
 
 
 def test_an_empty_queue_asks_for_nothing(database: Database) -> None:
-    assert asked(database) == StageDemand(running=0, ready_accounts=0, seconds_per_song=None, arrivals_per_s=0.0)
+    assert asked(database) == StageDemand(
+        running=0, ready_accounts=0, seconds_per_song=None, arrivals_per_s=0.0, arriving_accounts=0
+    )
 
 
 def test_accounts_are_counted_not_songs(database: Database, make_account, put) -> None:
@@ -97,7 +99,9 @@ def test_arrivals_are_those_that_could_run(database: Database, make_account, put
     put(make_account(), "cancelled", age_s=100)
     put(make_account(), age_s=400)
     # In 300 s the lane of the hog works off ten Jobs of 30 s; six others came.
-    assert asked(database).arrivals_per_s == pytest.approx(16 / 300)
+    found = asked(database)
+    assert found.arrivals_per_s == pytest.approx(16 / 300)
+    assert found.arriving_accounts == 7
 
 
 def test_arrivals_are_counted_over_a_shorter_time_when_very_many_come(

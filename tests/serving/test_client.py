@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.client import Busy, DeadlineExceeded, GatewayClient, ModelRejected, ReplicaLost, Unavailable
 from serving.contract import (
     CallContext,
     DoneEvent,
+    Event,
     FailedEvent,
     MakeRequest,
     ProgressEvent,
@@ -19,6 +22,7 @@ from serving.contract import (
     TakeFailure,
     TakeResult,
     event_line,
+    is_last,
     read_event,
 )
 from studio.errors import MelodeonError
@@ -39,6 +43,14 @@ TAKE = TakeResult(
 )
 PROGRESS = event_line(ProgressEvent(fraction=0.5, message="Halfway"))
 DONE = event_line(DoneEvent())
+
+texts = st.text() | st.just('\n{"event":"done"}\n')
+events = st.one_of(
+    st.builds(ProgressEvent, fraction=st.just(0.5), message=texts, text=texts),
+    st.builds(TakeFailedEvent, index=st.just(0), code=texts, sentence=texts),
+    st.builds(FailedEvent, code=texts, sentence=texts, retryable=st.booleans()),
+    st.just(DoneEvent()),
+)
 
 AnswerWith = Callable[..., GatewayClient]
 
@@ -99,6 +111,12 @@ def test_every_event_survives_the_wire():
         FailedEvent(code="x", sentence="No.", retryable=True),
     ):
         assert read_event(event_line(event)) == event
+
+
+@given(st.lists(events, min_size=1))
+def test_the_last_word_is_known_among_lines(told: list[Event]):
+    last = isinstance(told[-1], DoneEvent | FailedEvent)
+    assert is_last(b"".join(map(event_line, told))) == last
 
 
 def test_a_request_survives_the_wire():

@@ -1,6 +1,7 @@
 """The laws of scaling by runnable accounts."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -15,6 +16,7 @@ demands = st.builds(
     ready_accounts=st.integers(0, 5_000),
     seconds_per_song=st.none() | seconds,
     arrivals_per_s=st.floats(0, 50),
+    arriving_accounts=st.integers(0, 5_000),
     age_s=st.floats(0, 30),
 )
 rules = st.builds(
@@ -28,7 +30,8 @@ bounds = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted)
 
 
 def demand(**changed: float | None) -> Demand:
-    quiet = {"running": 0, "ready_accounts": 0, "seconds_per_song": 10.0, "arrivals_per_s": 0.0}
+    quiet = {"running": 0, "ready_accounts": 0, "seconds_per_song": 10.0}
+    quiet |= {"arrivals_per_s": 0.0, "arriving_accounts": 100}
     return Demand(**{**quiet, **changed})
 
 
@@ -51,15 +54,16 @@ def test_fresh_data_decide_alone_whatever_the_present_target(asked, rule, one, o
     assert decide(asked, one, rule, least=0, most=40) == decide(asked, other, rule, least=0, most=40)
 
 
-@given(demands, rules, st.integers(0, 50), st.integers(0, 50), st.floats(0, 10), st.floats(1, 10))
-def test_more_to_do_never_asks_for_fewer(asked, rule, more_running, more_ready, more_arrivals, slower) -> None:
+@given(demands, rules, st.integers(0, 50), st.integers(0, 50), st.floats(0, 10), st.integers(0, 50), st.floats(1, 10))
+def test_more_to_do_never_asks_for_fewer(asked, rule, running, ready, arrivals, accounts, slower) -> None:
     assume(asked.seconds_per_song is not None)
     before = decide(asked, 0, rule, least=0, most=10**9).replicas
     larger = Demand(
-        running=asked.running + more_running,
-        ready_accounts=asked.ready_accounts + more_ready,
+        running=asked.running + running,
+        ready_accounts=asked.ready_accounts + ready,
         seconds_per_song=asked.seconds_per_song * slower,
-        arrivals_per_s=asked.arrivals_per_s + more_arrivals,
+        arrivals_per_s=asked.arrivals_per_s + arrivals,
+        arriving_accounts=asked.arriving_accounts + accounts,
     )
     assert decide(larger, 0, rule, least=0, most=10**9).replicas >= before
 
@@ -72,13 +76,7 @@ def test_never_zero_with_work(asked, rule, most) -> None:
 
 @given(demands, rules, st.integers(0, 50), st.floats(30.001, 1e6))
 def test_stale_or_missing_data_change_nothing(asked, rule, current, age_s) -> None:
-    old = Demand(
-        running=asked.running,
-        ready_accounts=asked.ready_accounts,
-        seconds_per_song=asked.seconds_per_song,
-        arrivals_per_s=asked.arrivals_per_s,
-        age_s=age_s,
-    )
+    old = replace(asked, age_s=age_s)
     assert decide(old, current, rule, least=0, most=50).replicas == current
     assert decide(old, current, rule, least=0, most=50).cause is Cause.STALE
     assert decide(None, current, rule, least=0, most=50).replicas == current
@@ -86,14 +84,22 @@ def test_stale_or_missing_data_change_nothing(asked, rule, current, age_s) -> No
 
 @given(demands, rules)
 def test_the_line_never_asks_for_more_replicas_than_accounts(asked, rule) -> None:
-    still = Demand(
-        running=asked.running,
-        ready_accounts=asked.ready_accounts,
-        seconds_per_song=asked.seconds_per_song,
-        arrivals_per_s=0.0,
-    )
+    still = replace(asked, arrivals_per_s=0.0)
     most_useful = math.ceil(still.runnable / rule.per_replica)
     assert decide(still, 0, rule, least=0, most=10**9).replicas <= most_useful
+
+
+@given(demands, rules)
+def test_nothing_asks_for_more_replicas_than_accounts(asked, rule) -> None:
+    most_useful = math.ceil(max(asked.runnable, asked.arriving_accounts) / rule.per_replica)
+    assert decide(asked, 0, rule, least=0, most=10**9).replicas <= most_useful
+
+
+@given(demands, rules, st.sampled_from([(1, 0), (0, 1), (0, 0)]))
+def test_one_account_never_gets_more_than_one_replica(asked, rule, where) -> None:
+    running, ready = where
+    alone = replace(asked, running=running, ready_accounts=ready, arriving_accounts=1)
+    assert decide(alone, 0, rule, least=0, most=10**9).replicas <= 1
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,9 @@ def test_the_line_never_asks_for_more_replicas_than_accounts(asked, rule) -> Non
         (demand(ready_accounts=4, seconds_per_song=None), 4, Cause.DRAIN),  # nothing measured: 30 s assumed
         (demand(running=1, arrivals_per_s=0.4), 5, Cause.ARRIVALS),  # 0.4 × 10 / 0.8
         (demand(arrivals_per_s=0.2), 2, Cause.ARRIVALS),  # 2.5 busy: two whole ones stay
+        (demand(running=1, arrivals_per_s=0.1, arriving_accounts=1), 1, Cause.DRAIN),  # 1.25 busy with one account
+        (demand(arrivals_per_s=0.1, arriving_accounts=1), 1, Cause.ARRIVALS),  # between two of its songs
+        (demand(running=1, arrivals_per_s=0.4, arriving_accounts=3), 3, Cause.ARRIVALS),
         (demand(arrivals_per_s=0.05), 0, Cause.IDLE),
         (demand(), 0, Cause.IDLE),
     ],

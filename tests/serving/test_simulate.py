@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from statistics import mean
 
@@ -174,6 +175,14 @@ def test_a_hog_keeps_one_card_and_lets_a_newcomer_in_at_once() -> None:
     outcome = simulate(scenario).outcome()
     assert outcome.songs > 100
     assert outcome.gpus_peak == 1
+
+
+@settings(deadline=None)
+@given(scenarios(), st.sampled_from(["to-zero", "one-warm"]))
+def test_songs_of_one_account_never_keep_a_second_card(scenario: Scenario, policy: str) -> None:
+    """However fast they follow one another."""
+    alone = replace(scenario, policy=policy_of(policy), songs_per_account=1e9)
+    assert simulate(alone).outcome().gpus_peak <= 1
 
 
 PAPER = [

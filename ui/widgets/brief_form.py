@@ -76,11 +76,6 @@ def draw_brief_form(balance: Balance, *, pace: Pace | None) -> Brief | None:
         instrumental = st.toggle("Instrumental", key="instrumental", help="No voice and no lyrics.", **_KEPT)
         controls = _draw_controls(engine)
         brief = Brief(mode=source, instrumental=instrumental, engine=engine.name, controls=controls, **texts)
-        if source is not BriefMode.DESCRIPTION:
-            with st.container(horizontal=True):
-                draw_expand_style(brief)
-                if source is BriefMode.LYRICS and not instrumental:
-                    draw_write_lyrics(brief)
         pressed = _draw_submit(brief, balance, pace=pace)
     return brief if pressed else None
 
@@ -125,12 +120,14 @@ def _draw_texts(source: BriefMode) -> Texts:
         "Style", key="prompt", height=80, max_chars=DESCRIPTION_MAX,
         placeholder="warm indie folk, female voice, 96 bpm", **_KEPT,
     )  # fmt: skip
+    draw_expand_style(prompt or "")
     texts: Texts = {"prompt": prompt or ""}
     if source is BriefMode.LYRICS:
         texts["lyrics"] = st.text_area(
             "Lyrics", key="lyrics", height=220, max_chars=LYRICS_MAX, placeholder="[verse]\n…\n\n[chorus]\n…",
             help="Mark the parts with [verse], [chorus], [bridge], [intro], [outro], [instrumental].", **_KEPT,
         ) or ""  # fmt: skip
+        draw_write_lyrics(prompt or "", texts["lyrics"], length_s=st.session_state.get("control_duration_s"))
     else:
         texts["described_lyrics"] = st.text_area(
             "What should the lyrics tell?", key="described_lyrics", height=110, max_chars=DESCRIPTION_MAX,

@@ -153,8 +153,8 @@ def ask() -> Callable[..., MakeRequest]:
 
 
 async def _listen(host: EngineHost, request: MakeRequest) -> list[Event]:
-    async with aclosing(host.make(request)) as events:
-        return [event async for event in events]
+    async with aclosing(host.make(request)) as answer:
+        return [event async for events in answer for event in events]
 
 
 @pytest.fixture
@@ -187,9 +187,9 @@ class LocalRouter:
     async def stream(self, application: str, request: MakeRequest) -> AsyncGenerator[bytes, None]:
         if application not in self.hosts:
             raise NotReady(application, "DEPLOYING")
-        async with aclosing(self.hosts[application].make(request)) as events:
-            async for event in events:
-                yield event_line(event)
+        async with aclosing(self.hosts[application].make(request)) as answer:
+            async for events in answer:
+                yield b"".join(map(event_line, events))
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_one_call_computes_at_a_time(host_of, step_engine, ask):
         host = host_of(engine)
 
         async def one() -> bool:
-            return [event async for event in host.make(ask(kind=BriefKind.LYRICS))][-1] == DoneEvent()
+            return [events[-1] async for events in host.make(ask(kind=BriefKind.LYRICS))][-1] == DoneEvent()
 
         return await asyncio.gather(one(), one(), one())
 

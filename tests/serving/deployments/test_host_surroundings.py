@@ -106,8 +106,8 @@ def test_the_next_calls_sources_are_fetched_while_the_engine_works(host_of, repa
                     await asyncio.sleep(0.01)
             assert tally.told.count(("made", "tiny-ace-step-turbo")) == 0
             going.set()
-            assert [event async for event in one][-1] == DoneEvent()
-            assert [event async for event in other][-1] == DoneEvent()
+            assert [events[-1] async for events in one][-1] == DoneEvent()
+            assert [events[-1] async for events in other][-1] == DoneEvent()
 
     asyncio.run(two())
 

@@ -61,7 +61,8 @@ def cover(ask) -> MakeRequest:
 
 def lines(replica: Replica, request: MakeRequest) -> list:
     async def listen() -> list:
-        return [read_event(line) async for line in replica.make(request.model_dump_json().encode())]
+        answer = replica.make(request.model_dump_json().encode())
+        return [read_event(line) async for lines in answer for line in lines.splitlines()]
 
     return asyncio.run(listen())
 
@@ -149,7 +150,7 @@ def test_engines_of_one_process_take_turns(here, ask, tally):
     assert [host.load_s is not None for host in hosts.values()] == [True, False], "only the first is loaded at once"
 
     async def listen(request: MakeRequest) -> list:
-        return [event async for event in hosts[request.brief.engine].make(request)]
+        return [event async for events in hosts[request.brief.engine].make(request) for event in events]
 
     made = asyncio.run(listen(ask(kind=BriefKind.COVER, engine="tiny-sdxl")))
     assert isinstance(made[-1], DoneEvent)

@@ -1,0 +1,70 @@
+"""The road of a song through real model classes: ACE-Step's sound, Qwen's words, an image model's cover, all tiny."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from sqlalchemy import text
+
+import configs
+from serving.catalogue import known
+from serving.models import fetch
+from ui.testing import Stack, whole_stack
+
+PATIENCE_MS = 60_000
+SONG_MS = 180_000
+ENGINES = ("tiny-ace-step-turbo", "tiny-qwen", "tiny-sdxl")
+Person = Any
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The product on tiny models instead of the built-in engines."""
+    models = tmp_path_factory.mktemp("weights")
+    for name in ENGINES:
+        fetch(known().spec_of(name), models, offline=True, say=lambda _: None)
+    profile = Path(configs.__file__).parent / "serve" / "tiny-models.yaml"
+    settings = {"MELODEON_SERVE__CONFIG": str(profile), "MELODEON_MODELS__FOLDER": str(models)}
+    with whole_stack(settings) as running:
+        yield running
+
+
+def test_models_make_a_whole_song(person: Callable[..., Person], stack: Stack) -> None:
+    ada = person()
+    ada.create("dreamy synthwave about driving home at midnight")
+    expect(ada.page.get_by_text("Your songs are ready.")).to_be_visible(timeout=SONG_MS)
+    cards = ada.page.locator(".st-key-newest .card")
+    expect(cards).to_have_count(2)
+    expect(cards.first).to_contain_text("Tiny ACE-Step turbo")
+    assert ada.credits() == (98, 0)
+    ada.page.get_by_text("Advanced").click()
+    expect(ada.page.get_by_text("its two takes differ by seed")).to_be_visible()
+    cards.first.hover()
+    cards.first.get_by_role("button", name="Play").first.click()
+    ada.plays_on()
+    query = text(
+        "SELECT provenance->'music'->>'engine', provenance->'cover'->>'engine',"
+        " job.results->'text'->'takes'->0->>'engine'"
+        " FROM song JOIN job ON job.id = song.job_id WHERE song.account_id = :id"
+    )
+    with stack.services.database.transaction() as session:
+        made_by = session.execute(query, {"id": ada.account().id}).all()
+    assert [tuple(row) for row in made_by] == [("tiny-ace-step-turbo", "tiny-sdxl", "tiny-qwen")] * 2
+
+
+def test_lyrics_are_written_while_one_watches(person: Callable[..., Person]) -> None:
+    ada = person()
+    page = ada.open("/create")
+    page.get_by_text("Custom", exact=True).click()
+    page.get_by_label("Style").fill("warm folk")
+    page.locator(".st-key-write_lyrics button").click()
+    page.get_by_label("What are they about?").fill("the sea")
+    page.locator(".st-key-write button").click()
+    expect(page.get_by_role("dialog").get_by_text("Writing")).to_be_visible(timeout=PATIENCE_MS)
+    page.locator(".st-key-use_lyrics button").click(timeout=PATIENCE_MS)
+    expect(page.get_by_role("dialog")).to_be_hidden(timeout=PATIENCE_MS)
+    expect(page.get_by_label("Lyrics", exact=True)).to_have_value(re.compile(r"\["), timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Rewrite lyrics")).to_be_visible()
