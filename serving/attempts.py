@@ -237,7 +237,7 @@ def _fail(
         if retryable and failures > 1:
             back = " Your credits were given back." if standing.price_credits else ""
             sentence = f"{sentence} It was tried {failures} times and then given up.{back}"
-            if code == LOST:
+            if code == LOST and standing.losses == standing.failures:
                 code = job_ends.POISON
         job_ends.end(
             session,
@@ -256,7 +256,10 @@ def _fail(
 
 
 def _requeue(session: Session, standing: Standing, *, failures: int, pause_s: float, code: str, sentence: str) -> None:
-    job_rows.requeue(session, standing.job_id, failures=failures, pause_s=pause_s, reason=sentence, code=code)
+    lost = code == LOST
+    job_rows.requeue(
+        session, standing.job_id, failures=failures, lost=lost, pause_s=pause_s, reason=sentence, code=code
+    )
     job_songs.set_status(session, standing.job_id, JobState.QUEUED)
     if job_rows.has_ready(session, standing.account_id):
         queue.wake(session, standing.account_id)

@@ -184,7 +184,7 @@ def _outcome(
     if isinstance(cover, TakeResult):
         assets |= cover.assets
         provenance["cover"] = _provenance(cover)
-    notes = (take.note, "" if isinstance(cover, TakeResult) else _NO_COVER)
+    notes = (take.note, cover.note if isinstance(cover, TakeResult) else _NO_COVER)
     return MadeTake(
         index=index,
         assets=assets,

@@ -64,6 +64,7 @@ class Standing:
     state: JobState
     attempt: int
     failures: int
+    losses: int
     round: int
     price_credits: int
     cancel_requested: bool
@@ -184,7 +185,8 @@ def insert(
 
 
 _STANDING = text(
-    "SELECT id AS job_id, account_id, request_hash, state, attempt, failures, round, price_credits, cancel_requested"
+    "SELECT id AS job_id, account_id, request_hash, state, attempt, failures, losses, round, price_credits,"
+    " cancel_requested"
     " FROM job WHERE id = :job_id FOR UPDATE"
 )
 
@@ -281,12 +283,14 @@ _END = _sql(
     " objects_swept = (attempt = 0 OR (attempt = 1 AND :tidy)) WHERE id = :job_id RETURNING {tell}"
 )
 _REQUEUE = _sql(
-    "UPDATE job SET state = 'queued', lease_until = NULL, failures = :failures, reason = :reason, reason_code = :code,"
+    "UPDATE job SET state = 'queued', lease_until = NULL, failures = :failures,"
+    " losses = losses + CAST(:lost AS integer), reason = :reason, reason_code = :code,"
     " ready_at = statement_timestamp() + make_interval(secs => :pause_s) WHERE id = :job_id"
     " RETURNING {tell}"
 )
 _RENEW = _sql(
-    "UPDATE job SET state = :state, round = round + 1, failures = 0, cancel_requested = false, ready_at = now(),"
+    "UPDATE job SET state = :state, round = round + 1, failures = 0, losses = 0, cancel_requested = false,"
+    " ready_at = now(),"
     " started_at = NULL, finished_at = CASE WHEN :ended THEN statement_timestamp() END, price_credits = :price_credits,"
     " results = results - 'music' - 'cover' - 'tags', reason = :reason, reason_code = :code, objects_swept = false"
     " WHERE id = :job_id RETURNING {tell}"
@@ -306,10 +310,12 @@ def end(session: Session, job_id: JobId, *, state: JobState, failures: int, reas
     session.execute(_END, {**values, "tidy": tidy})
 
 
-def requeue(session: Session, job_id: JobId, *, failures: int, pause_s: float, reason: str, code: str) -> None:
-    """The (locked) Job waits again, ready after ``pause_s`` seconds."""
-    values = {"job_id": job_id, "failures": failures, "pause_s": pause_s, "reason": reason, "code": code}
-    session.execute(_REQUEUE, values)
+def requeue(
+    session: Session, job_id: JobId, *, failures: int, lost: bool, pause_s: float, reason: str, code: str
+) -> None:
+    """The (locked) Job waits again, ready after ``pause_s`` seconds; ``lost``: its replica died under it."""
+    values = {"job_id": job_id, "failures": failures, "lost": lost, "reason": reason, "code": code}
+    session.execute(_REQUEUE, {**values, "pause_s": pause_s})
 
 
 def renew(session: Session, job_id: JobId, *, state: JobState, price_credits: int, reason: str, code: str) -> None:

@@ -51,12 +51,14 @@ class StageDemand:
         seconds_per_song: what the engines of these stages together spent on one of the last Jobs, on average, waiting
             not included; None: no such Job has been finished yet.
         arrivals_per_s: Jobs a second that became possible to run, over the last minutes.
+        arriving_accounts: distinct accounts that sent these Jobs.
     """
 
     running: int
     ready_accounts: int
     seconds_per_song: float | None
     arrivals_per_s: float
+    arriving_accounts: int
 
 
 # ``waiting`` hops over the index of queued Jobs from account to account, so that it costs as much as there are
@@ -110,7 +112,8 @@ _DEMAND = _with_ready(
            (SELECT count(*) FROM ready WHERE NOT results ?& CAST(:stages AS text[])) AS ready_accounts,
            (SELECT nullif(avg(stages_s), 0) FROM spent) AS seconds_per_song,
            (SELECT coalesce(sum(least(jobs, span.seconds / (SELECT greatest(avg(whole_s), 0.001) FROM spent))), 0)
-              FROM arrived) / span.seconds AS arrivals_per_s
+              FROM arrived) / span.seconds AS arrivals_per_s,
+           (SELECT count(*) FROM arrived) AS arriving_accounts
       FROM span
     """
 )
@@ -132,6 +135,7 @@ def demand(session: Session, stages: Sequence[Stage], *, window_s: float = 300.0
         ready_accounts=int(row.ready_accounts),
         seconds_per_song=None if row.seconds_per_song is None else float(row.seconds_per_song),
         arrivals_per_s=float(row.arrivals_per_s),
+        arriving_accounts=int(row.arriving_accounts),
     )
 
 

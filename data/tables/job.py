@@ -15,7 +15,7 @@ class JobRow(Base):
 
     ``number`` is the order of arrival. ``results`` holds what finished stages made, so that a retry starts at the
     first missing one. Every write by a worker carries ``attempt``; no row updated means it was fenced. ``failures``
-    counts the attempts that were spent (back-pressure spends none). ``round`` goes up when the Job is run again and
+    counts the attempts that were spent (back-pressure spends none), ``losses`` those that lost their replica. ``round`` goes up when the Job is run again and
     makes the keys of its Hold unique. ``objects_swept``: nothing of lost attempts is left in the object store.
     """
 
@@ -47,6 +47,7 @@ class JobRow(Base):
     request_hash: Mapped[str] = mapped_column(String(64))
     attempt: Mapped[Count]
     failures: Mapped[Count]
+    losses: Mapped[Count]
     round: Mapped[int] = mapped_column(server_default="1")
     ready_at: Mapped[Moment] = mapped_column(server_default=func.now())
     lease_until: Mapped[Moment | None]

@@ -8,10 +8,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.engines.song_words_text import UnusableAnswer, clean_line
 from studio.errors import MelodeonError
@@ -71,7 +72,6 @@ class BadServerOptions(MelodeonError):
     code = "bad_server_options"
 
     def __init__(self, engine: str, name: str, problem: str) -> None:
-        # never the value: it may be the key
         super().__init__(f"The option “{name}” of the engine “{engine}” is not usable: {problem}. See the Serve file.")
 
 
@@ -81,7 +81,8 @@ class ServerOptions(BaseModel):
     Attributes:
         url: up to and with the version: ``http://127.0.0.1:8000/v1``.
         model: as the server names it.
-        key: sent as a bearer token; empty: none.
+        key_file: a file with the key that is sent as a bearer token; the key itself stands in no configuration,
+            because Ray shows and keeps it.
         silence_s: after so long without any sign the answer counts as lost.
         deadline_s: for one answer as a whole.
         body: further members of every request, over ours; a null leaves a member out. For Qwen3 and later on vLLM:
@@ -92,7 +93,7 @@ class ServerOptions(BaseModel):
 
     url: str = Field(pattern=r"^https?://[^\s]+$")
     model: str = Field(min_length=1)
-    key: SecretStr = SecretStr("")
+    key_file: Path | None = None
     silence_s: float = Field(default=60.0, gt=0)
     deadline_s: float = Field(default=300.0, gt=0)
     body: dict[str, Any] = Field(default_factory=dict)
@@ -107,17 +108,28 @@ def read_options(engine: str, options: Mapping[str, Any]) -> ServerOptions:
         raise BadServerOptions(engine, ".".join(map(str, first["loc"])), first["msg"]) from None
 
 
+def read_key(engine: str, options: ServerOptions) -> str:
+    """The server's key; empty when none is set. Raises `BadServerOptions`."""
+    if options.key_file is None:
+        return ""
+    try:
+        return options.key_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadServerOptions(engine, "key_file", type(error).__name__) from None
+
+
 class ChatServer:
     """One server.
 
     Args:
         options: where it is.
+        key: sent as a bearer token; empty: none.
     """
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, *, key: str) -> None:
         self._options = options
+        self._key = key
         self._base = options.url.rstrip("/")
-        key = options.key.get_secret_value()
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._tls = httpx.create_ssl_context()
 
@@ -185,15 +197,16 @@ class ChatServer:
             raise WordsServerAway(f"it answers {status}", retry_after_s=_retry_after_s(answer))
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             # their message may repeat the key
-            raise WordsServerRefused(f"it does not accept our key ({status}); check the engine's option “key”.")
+            raise WordsServerRefused(
+                f"it does not accept our key ({status}); check the file that the option “key_file” names."
+            )
         if httpx.codes.is_client_error(status):
             await answer.aread()
             raise WordsServerRefused(f"{self._without_key(_message(answer))} ({status}).")
         raise WordsServerFailed(f"it answers {status}")
 
     def _without_key(self, text: str) -> str:
-        key = self._options.key.get_secret_value()
-        return text.replace(key, "…") if key else text
+        return text.replace(self._key, "…") if self._key else text
 
 
 class _told:  # noqa: N801 - used like a function

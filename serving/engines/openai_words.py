@@ -7,7 +7,7 @@ import asyncio
 import time
 from typing import Any
 
-from serving.engines.openai_server import ChatServer, read_options
+from serving.engines.openai_server import ChatServer, read_key, read_options
 from serving.engines.protocol import NO_SOURCES
 from serving.engines.setup import Setup
 from serving.engines.song_words import WordsTask, task_of, words_of, words_without_asking
@@ -34,7 +34,7 @@ class OpenaiWords:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._options = read_options(setup.spec.name, setup.options)
-        self._server = ChatServer(self._options)
+        self._server = ChatServer(self._options, key=read_key(setup.spec.name, self._options))
 
     @property
     def spec(self) -> EngineSpec:

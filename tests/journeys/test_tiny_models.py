@@ -16,7 +16,7 @@ from ui.testing import Stack, whole_stack
 
 PATIENCE_MS = 60_000
 SONG_MS = 180_000
-ENGINES = ("tiny-ace-step-turbo", "tiny-qwen", "tiny-sdxl")
+ENGINES = ("tiny-ace-step-turbo", "tiny-qwen", "tiny-planner", "tiny-sdxl")
 Person = Any
 
 
@@ -47,12 +47,12 @@ def test_models_make_a_whole_song(person: Callable[..., Person], stack: Stack) -
     ada.plays_on()
     query = text(
         "SELECT provenance->'music'->>'engine', provenance->'cover'->>'engine',"
-        " job.results->'text'->'takes'->0->>'engine'"
+        " job.results->'text'->'takes'->0->>'engine', job.results->'plan'->'takes'->0->>'engine'"
         " FROM song JOIN job ON job.id = song.job_id WHERE song.account_id = :id"
     )
     with stack.services.database.transaction() as session:
         made_by = session.execute(query, {"id": ada.account().id}).all()
-    assert [tuple(row) for row in made_by] == [("tiny-ace-step-turbo", "tiny-sdxl", "tiny-qwen")] * 2
+    assert [tuple(row) for row in made_by] == [("tiny-ace-step-turbo", "tiny-sdxl", "tiny-qwen", "tiny-planner")] * 2
 
 
 def test_lyrics_are_written_while_one_watches(person: Callable[..., Person]) -> None:

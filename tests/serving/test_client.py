@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -196,6 +197,40 @@ def test_a_stream_that_breaks_in_the_middle_of_a_line_is_a_lost_replica(answer_w
 def test_the_clients_own_bound_holds_when_the_gateway_keeps_silent(answer_with: AnswerWith):
     with pytest.raises(DeadlineExceeded):
         make(answer_with(200, PROGRESS, timeout_s=0.3, hold=True))
+
+
+def test_calls_use_one_connection_while_it_is_kept_open():
+    connections, calls = [], []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(line for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.split(b":")[1]))
+                calls.append(head)
+                content = PROGRESS + event_line(TakeEvent(index=0, take=TAKE)) + DONE
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content))
+        writer.close()
+        await writer.wait_closed()
+
+    async def many() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            client = GatewayClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "key", 5)
+            async with client.kept_open():
+                for _ in range(3):
+                    assert await client.make(request_of(), lambda _: None) == [TAKE]
+            assert await client.make(request_of(), lambda _: None) == [TAKE]
+            await asyncio.gather(*connections)
+
+    asyncio.run(many())
+    assert (len(calls), len(connections)) == (4, 2)
+
+
+def test_a_stream_that_hangs_after_its_last_word_holds_nobody_up(answer_with: AnswerWith):
+    client = answer_with(200, event_line(TakeEvent(index=0, take=TAKE)) + DONE, hold=True)
+    assert make(client) == [TAKE]
 
 
 def test_nobody_listening_is_unavailable():

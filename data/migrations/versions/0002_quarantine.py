@@ -1,7 +1,7 @@
 """Requests that stop one replica after the other are known again by their hash."""
 
 from alembic import op
-from sqlalchemy import text
+from sqlalchemy import Column, Integer, text
 
 revision = "0002"
 down_revision = "0001"
@@ -10,5 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the index; there are few such rows, so it is small."""
+    """Count lost replicas, and index the few Jobs that lost one under every attempt."""
+    op.add_column("job", Column("losses", Integer, nullable=False, server_default="0"))
     op.create_index("ix_job_poison", "job", ["request_hash"], postgresql_where=text("reason_code = 'poison'"))

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from configs.secrets import Secrets, load_or_create
 from configs.settings import ServeSettings, Settings, load
@@ -50,13 +51,18 @@ class Engines:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.settings.serve.http_port}"
 
-    def replica_pids(self, application: str) -> list[int]:
-        """Asked of Ray's own door."""
-        answer = httpx.get(
+    def ray(self, method: str = "GET", config: dict[str, Any] | None = None) -> httpx.Response:
+        """Ray's own door."""
+        return httpx.request(
+            method,
             f"http://127.0.0.1:{self.settings.serve.dashboard_port}/api/serve/applications/",
+            json=config,
             headers={"Authorization": f"Bearer {self.secrets.ray_token}"},
+            timeout=30,
         )
-        deployments: dict[str, Any] = answer.json()["applications"][application]["deployments"]
+
+    def replica_pids(self, application: str) -> list[int]:
+        deployments: dict[str, Any] = self.ray().json()["applications"][application]["deployments"]
         return [replica["pid"] for deployment in deployments.values() for replica in deployment["replicas"]]
 
     def said(self, word: str, job_id: str) -> bool:
@@ -215,3 +221,30 @@ def test_a_killed_replica_is_told_as_lost_and_replaced(engines: Engines):
         asyncio.run(engines.client().make(song(duration_s=240, takes=1), kill))
     assert len(made(engines, song(takes=1))) == 1
     assert set(engines.replica_pids("songs")).isdisjoint(killed)
+
+
+def test_calls_that_end_well_are_not_taken_for_listeners_that_left(engines: Engines):
+    """Serve's door cancels a request whose client leaves before the response has ended, and says so in its log."""
+
+    def left() -> int:
+        logs = ray_folder(engines.settings.var).glob("session_2*/logs/serve/proxy_*.log")
+        return sum(log.read_text(errors="replace").count("disconnected, cancelling") for log in logs)
+
+    before = left()
+    for _ in range(20):
+        made(engines, song(kind=BriefKind.TAGS, takes=1))
+    assert left() - before < 10
+
+
+def test_a_call_for_an_application_that_has_gone_is_sent_away(engines: Engines):
+    """The gateway has called it before and still knows it as ready. Stands last: the engine for covers is gone then."""
+    cover = song(kind=BriefKind.COVER, takes=1)
+    cover = cover.model_copy(update={"brief": replace(cover.brief, controls=Controls(seed=5))})
+    made(engines, cover)
+    config = yaml.safe_load(engines.settings.serve.config.read_text())
+    config["http_options"]["port"] = engines.settings.serve.http_port
+    config["applications"] = [one for one in config["applications"] if one["name"] != "covers"]
+    assert engines.ray("PUT", config).is_success
+    assert until(lambda: "covers" not in engines.ray().json()["applications"], within_s=60)
+    with pytest.raises(Unavailable, match="covers is not ready"):
+        asyncio.run(engines.client().make(cover, lambda _: None))

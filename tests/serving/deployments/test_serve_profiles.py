@@ -21,7 +21,7 @@ CARDS_GB = {"cluster": 40, "one-gpu-24gb": 24, "one-gpu-12gb": 12}
 
 OF_BUILDER = {
     "songs": ({BriefKind.SONG}, "Songs"),
-    "words": ({BriefKind.LYRICS, BriefKind.TAGS}, "Words"),
+    "words": ({BriefKind.LYRICS, BriefKind.TAGS, BriefKind.PLAN}, "Words"),
     "covers": ({BriefKind.COVER}, "Covers"),
     "turns": ({BriefKind.SONG, BriefKind.LYRICS, BriefKind.TAGS, BriefKind.COVER}, "Turns"),
 }

@@ -27,7 +27,7 @@ from studio.words.brief import Brief, BriefKind, Controls
 from studio.words.take import Cancelled, Progress, Words
 
 SPEC = known().spec_of("openai-words")
-KEY = "sk-very-secret-0123456789"
+KEY = "the-key-of-a-test"
 MODEL = "Qwen/Qwen3.5-4B"
 LYRICS = "[Verse]\nWalking home — “späť” 🌙\n\n[Chorus]\nOh the night is ours"
 ANSWER = {"prompt": "warm folk, guitar", "title": "Walking Home", "lyrics": LYRICS}
@@ -131,8 +131,20 @@ def whole(door: Door, *, content: object = None, reason: str = "stop", **message
     door.answer(200, {"object": "chat.completion", "choices": [choice]})
 
 
+_key_files: list[str] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _key_file(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("secrets") / "key"
+    path.write_text(KEY + "\n")
+    _key_files[:] = [str(path)]
+
+
 def engine(server: Server, **options: object) -> OpenaiWords:
-    return OpenaiWords(Setup(spec=SPEC, options={"url": server.url, "model": MODEL, "key": KEY, **options}))
+    return OpenaiWords(
+        Setup(spec=SPEC, options={"url": server.url, "model": MODEL, "key_file": _key_files[0], **options})
+    )
 
 
 def words(the_engine: OpenaiWords, brief: Brief = BRIEF) -> list[Words]:
@@ -309,7 +321,8 @@ def test_loading_sees_whether_the_server_has_the_model(server):
         ({"model": MODEL}, "url"),
         ({"url": "ftp://x", "model": MODEL}, "url"),
         ({"url": "http://x/v1"}, "model"),
-        ({"url": "http://x/v1", "model": MODEL, "key": [KEY]}, "key"),
+        ({"url": "http://x/v1", "model": MODEL, "key": KEY}, "key"),
+        ({"url": "http://x/v1", "model": MODEL, "key_file": "/no/such/file"}, "key_file"),
         ({"url": "http://x/v1", "model": MODEL, "deadline_s": 0}, "deadline_s"),
         ({"url": "http://x/v1", "model": MODEL, "token": KEY}, "token"),
     ],
