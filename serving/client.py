@@ -6,7 +6,7 @@ the deadline) closes the stream, and the replica stops at its next step.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import uuid4
 
@@ -38,6 +38,10 @@ CONNECT_S: Final = 5.0
 HEALTH_S: Final = 5.0
 SILENCE_S: Final = 30.0
 """The host shows a sign of life every few seconds; after this long without any the stream counts as broken."""
+END_S: Final = 0.1
+"""The gateway ends a stream with its last word; for an end that comes later no call waits longer than this."""
+KEEP_S: Final = 30.0
+"""A connection that rests longer is closed by us, before the gateway does it."""
 
 _NOTHING_BEGUN: Final = frozenset({"busy", "not_ready"})
 """Last words of a call that waited for an engine to warm up and met none: no attempt was made."""
@@ -109,6 +113,17 @@ class GatewayClient:
         self._timeout_s = timeout_s
         # reading all root certificates takes some 30 ms: once, not once a call
         self._tls = httpx.create_ssl_context()
+        self._kept: httpx.AsyncClient | None = None
+
+    @asynccontextmanager
+    async def kept_open(self) -> AsyncIterator[None]:
+        """Meanwhile calls use each other's connections; they must all be made in this event loop."""
+        async with self._http() as http:
+            self._kept = http
+            try:
+                yield
+            finally:
+                self._kept = None
 
     async def make(self, request: MakeRequest, on_event: OnEvent) -> list[TakeResult | TakeFailure]:
         """Have one Brief made; answers one result or failure per take, in order.
@@ -127,6 +142,7 @@ class GatewayClient:
                     _collect(event, takes, deadline_s)
                     on_event(event)
                     if isinstance(event, DoneEvent):
+                        await _ended(events)
                         return _complete(takes, request.brief.takes)
         except TimeoutError:
             raise DeadlineExceeded(deadline_s) from None
@@ -165,13 +181,10 @@ class GatewayClient:
 
     @asynccontextmanager
     async def _stream(self, request: MakeRequest) -> AsyncIterator[AsyncIterator[Event]]:
-        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
         begun = False
         try:
             async with (
-                httpx.AsyncClient(
-                    base_url=self._base_url, headers=self._headers, timeout=timeout, verify=self._tls
-                ) as http,
+                self._connections() as http,
                 http.stream("POST", MAKE_PATH, content=request.model_dump_json().encode()) as response,
             ):
                 await _refuse(response)
@@ -181,6 +194,31 @@ class GatewayClient:
             if begun:
                 raise ReplicaLost(_words(error)) from error
             raise Unavailable(_words(error)) from error
+
+    @asynccontextmanager
+    async def _connections(self) -> AsyncIterator[httpx.AsyncClient]:
+        if self._kept is not None:
+            yield self._kept
+        else:
+            async with self._http() as http:
+                yield http
+
+    def _http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self._base_url,
+            headers=self._headers,
+            timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S),
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEP_S),
+            verify=self._tls,
+        )
+
+
+async def _ended(events: AsyncIterator[Event]) -> None:
+    """Read the end of a stream whose last word was heard, so that its connection may be used again."""
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(END_S):
+            async for _ in events:
+                return
 
 
 async def _refuse(response: httpx.Response) -> None:

@@ -135,10 +135,17 @@ Event = ProgressEvent | TakeEvent | TakeFailedEvent | DoneEvent | FailedEvent
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
+_LAST_WORDS = (b'{"event":"done"', b'{"event":"failed"')
+
 
 def event_line(event: Event) -> bytes:
     """One event as a line of JSON with its newline."""
     return event.model_dump_json().encode() + b"\n"
+
+
+def is_last(lines: bytes) -> bool:
+    """Whether the last of these event lines is the last word of its call."""
+    return lines[lines.rfind(b"\n", 0, -1) + 1 :].startswith(_LAST_WORDS)
 
 
 def read_event(line: str | bytes) -> Event:

@@ -6,7 +6,8 @@ do*, not in songs: fifty thousand songs of one account still keep one replica bu
 
 The two terms are those of queueing practice: enough replicas to empty the line within ``drain_s`` (Little's law on
 the work in sight), and enough that the usual arrivals keep each busy for ``utilisation`` of the time (the load
-``λ·S`` of Erlang over ρ).
+``λ·S`` of Erlang over ρ). Neither asks for more at once than there are accounts behind it: the songs of one account
+that follow one another arrive as fast as one replica makes them, and a second one would only look on.
 """
 
 import math
@@ -24,6 +25,7 @@ class Demand:
         seconds_per_song: how long the application is busy for one Job, > 0; None: nothing has been measured yet.
         arrivals_per_s: Jobs a second that became possible to run, ≥ 0; those that only wait behind another Job of
             their own account do not count.
+        arriving_accounts: distinct accounts that these arrivals are of, ≥ 0.
         age_s: seconds since this was true, ≥ 0.
     """
 
@@ -31,10 +33,11 @@ class Demand:
     ready_accounts: int
     seconds_per_song: float | None
     arrivals_per_s: float
+    arriving_accounts: int
     age_s: float = 0.0
 
     def __post_init__(self) -> None:
-        numbers = (self.running, self.ready_accounts, self.arrivals_per_s, self.age_s)
+        numbers = (self.running, self.ready_accounts, self.arrivals_per_s, self.arriving_accounts, self.age_s)
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("A demand is made of finite numbers that are not negative.")
         if self.seconds_per_song is not None and not (
@@ -101,7 +104,8 @@ def decide(demand: Demand | None, current: int, rule: ScalingRule, *, least: int
     """How many replicas an application should have.
 
     Enough for the larger of two terms, ``L·S/W`` (empty the line in W seconds; never more than one replica for each
-    of the L runnable accounts) and ``λ·S/ρ`` (usual arrivals), each divided by what a replica does side by side.
+    of the L runnable accounts) and ``λ·S/ρ`` (usual arrivals; never more than one for each account that they are of),
+    each divided by what a replica does side by side.
     At least one as soon as anybody is runnable. While nobody is, replicas stay only for arrivals that keep a whole
     one busy, so that an application may go to zero.
 
@@ -127,7 +131,8 @@ def decide(demand: Demand | None, current: int, rule: ScalingRule, *, least: int
 
 def _wanted(demand: Demand, rule: ScalingRule) -> Decision:
     seconds = demand.seconds_per_song or rule.assumed_s
-    busy = demand.arrivals_per_s * seconds / rule.utilisation / rule.per_replica
+    lanes = min(demand.arrivals_per_s * seconds / rule.utilisation, demand.arriving_accounts)
+    busy = lanes / rule.per_replica
     if not demand.runnable:
         if busy < 1:
             return Decision(replicas=0, cause=Cause.IDLE, reason="Nobody has anything to do and nothing runs.")

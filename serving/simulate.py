@@ -8,7 +8,7 @@ policy. Not simulated: the hand-over by the worker (milliseconds) and failures; 
 import heapq
 import itertools
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import Final
@@ -128,7 +128,8 @@ class _Lanes:
         self._clock = 0
         self._ready: list[tuple[int, int, Served]] = []
         self._running: set[int] = set()
-        self._arrived_s: deque[float] = deque()
+        self._arrived: deque[tuple[float, int]] = deque()
+        self._arriving: Counter[int] = Counter()
         self._numbers = itertools.count()
 
     @property
@@ -146,7 +147,8 @@ class _Lanes:
         lane = self._waiting.setdefault(song.account, deque())
         lane.append(song)
         if len(lane) == 1 and song.account not in self._running:
-            self._arrived_s.append(now_s)
+            self._arrived.append((now_s, song.account))
+            self._arriving[song.account] += 1
             self._wake(song, now_s)
 
     def begin(self) -> Served:
@@ -164,11 +166,14 @@ class _Lanes:
         if lane := self._waiting[song.account]:
             self._wake(lane[0], now_s)
 
-    def arrivals_per_s(self, now_s: float) -> float:
-        """How many songs a second were asked for lately that could begin at once."""
-        while self._arrived_s and self._arrived_s[0] < now_s - RECENT_S:
-            self._arrived_s.popleft()
-        return len(self._arrived_s) / RECENT_S
+    def arrivals(self, now_s: float) -> tuple[float, int]:
+        """How many songs a second were asked for lately that could begin at once, and of how many accounts."""
+        while self._arrived and self._arrived[0][0] < now_s - RECENT_S:
+            _, account = self._arrived.popleft()
+            self._arriving[account] -= 1
+            if not self._arriving[account]:
+                del self._arriving[account]
+        return len(self._arrived) / RECENT_S, len(self._arriving)
 
     def _wake(self, song: Served, now_s: float) -> None:
         song.ready_s = now_s
@@ -374,10 +379,12 @@ class _Days:
         if kind is PolicyKind.PER_JOB:
             return min(most, self._lanes.running + self._lanes.ready)
         seconds = sum(self._recent_s) / len(self._recent_s) if self._recent_s else None
+        arrivals_per_s, arriving_accounts = self._lanes.arrivals(self._now_s)
         demand = Demand(
             running=self._lanes.running,
             ready_accounts=self._lanes.ready,
             seconds_per_song=seconds,
-            arrivals_per_s=self._lanes.arrivals_per_s(self._now_s),
+            arrivals_per_s=arrivals_per_s,
+            arriving_accounts=arriving_accounts,
         )
         return decide(demand, current, self._rule, least=self._least, most=most).replicas

@@ -169,14 +169,15 @@ async def _run(settings: Settings, secrets: Secrets) -> None:
         statement_timeout_s=settings.database.statement_timeout_s,
         application_name="melodeon worker",
     )
+    client = GatewayClient(gateway_url(settings), secrets.gateway_key, settings.serve.client_timeout_s)
     try:
-        await _worker(settings, secrets, database).run(stop)
+        async with client.kept_open():
+            await _worker(settings, secrets, database, client).run(stop)
     finally:
         database.dispose()
 
 
-def _worker(settings: Settings, secrets: Secrets, database: Database) -> Worker:
-    client = GatewayClient(gateway_url(settings), secrets.gateway_key, settings.serve.client_timeout_s)
+def _worker(settings: Settings, secrets: Secrets, database: Database, client: GatewayClient) -> Worker:
     store = open_store(settings.store, var=settings.var, link_key=secrets.link_key)
     # a replica goes on for a caller that is gone until the deadline it was given
     age_s = 2 * settings.worker.job_deadline_s

@@ -15,8 +15,9 @@ class JobRow(Base):
 
     ``number`` is the order of arrival. ``results`` holds what finished stages made, so that a retry starts at the
     first missing one. Every write by a worker carries ``attempt``; no row updated means it was fenced. ``failures``
-    counts the attempts that were spent (back-pressure spends none), ``losses`` those that lost their replica. ``round`` goes up when the Job is run again and
-    makes the keys of its Hold unique. ``objects_swept``: nothing of lost attempts is left in the object store.
+    counts the attempts that were spent (back-pressure spends none), ``losses`` those of them that lost their replica.
+    ``round`` goes up when the Job is run again and makes the keys of its Hold unique. ``objects_swept``: nothing of
+    lost attempts is left in the object store.
     """
 
     __tablename__ = "job"

@@ -128,6 +128,7 @@ class _Board:
             ready_accounts=found.ready_accounts,
             seconds_per_song=found.seconds_per_song,
             arrivals_per_s=found.arrivals_per_s,
+            arriving_accounts=found.arriving_accounts,
             age_s=max(0.0, time.monotonic() - read_at),
         )
 

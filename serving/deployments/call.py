@@ -77,17 +77,22 @@ class Call:
             self.flush()
         self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
-    async def next_event(self) -> Event:
-        """The next event; the latest progress again when nothing happens for a while; the end at the deadline."""
+    def ready(self) -> list[Event]:
+        """The events that are there already."""
+        return [self._events.get_nowait() for _ in range(self._events.qsize())]
+
+    async def next_events(self) -> list[Event]:
+        """The next events, all that are there; the latest progress again when nothing happens for a while; the end at
+        the deadline."""
         left_s = self._deadline - time.monotonic()
         if left_s > 0:
             try:
                 async with asyncio.timeout(min(SIGN_OF_LIFE_S, left_s)):
-                    return await self._events.get()
+                    return [await self._events.get(), *self.ready()]
             except TimeoutError:
                 if self._deadline > time.monotonic():
-                    return self.latest
-        return too_late(self.request)
+                    return [self.latest]
+        return [too_late(self.request)]
 
 
 def too_late(request: MakeRequest) -> FailedEvent:

@@ -34,6 +34,9 @@ T = TypeVar("T")
 Answer = Sequence[Take] | Exception
 """The takes of one request, or why there are none."""
 
+AT_ONCE_S: Final = 0.02
+"""A call that is done within this is answered in one piece: every further piece costs a way through the cluster."""
+
 _TRY_AGAIN: Final = frozenset({"store_unavailable", "out_of_memory", "not_enough_memory", "dead_device"})
 _NO_MEMORY: Final = frozenset({"out_of_memory", "not_enough_memory"})
 _CRASHED: Final = "The engine failed unexpectedly. Please try again."
@@ -170,19 +173,23 @@ class EngineHost:
             # a working engine shows itself that it lives; a small sum would wait behind it
             self._around.alive()
 
-    async def make(self, request: MakeRequest) -> AsyncGenerator[Event, None]:
-        """Answer one request, event by event. Closing the generator stops the engine at its next step."""
+    async def make(self, request: MakeRequest) -> AsyncGenerator[list[Event], None]:
+        """Answer one request with events as they come, those together that are there together.
+
+        Closing the generator stops the engine at its next step.
+        """
         call = Call(request)
+        begin = call.latest
         work = asyncio.create_task(self._work(call))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
         try:
-            yield call.latest
-            while True:
-                event = await call.next_event()
-                yield event
-                if isinstance(event, DoneEvent | FailedEvent):
-                    return
+            await asyncio.wait({work}, timeout=AT_ONCE_S)
+            events: list[Event] = [begin, *call.ready()]
+            yield events
+            while not isinstance(events[-1], DoneEvent | FailedEvent):
+                events = await call.next_events()
+                yield events
         finally:
             call.stop()
 

@@ -56,9 +56,9 @@ class Replica:
         if self._recycling.overdue:
             yield event_line(FailedEvent(code=RECYCLING, sentence="This replica is being replaced.", retryable=True))
             return
-        async with aclosing(self._host_of(asked).make(asked)) as events:
-            async for event in events:
-                yield event_line(event)
+        async with aclosing(self._host_of(asked).make(asked)) as answer:
+            async for events in answer:
+                yield b"".join(map(event_line, events))
 
     def figures(self) -> dict[str, float]:
         """Seconds that its engines took to load and to warm up."""

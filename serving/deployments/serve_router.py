@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 import structlog
 from ray import serve
@@ -15,7 +16,15 @@ from ray.serve.exceptions import (
     RayServeException,
 )
 
-from serving.contract import ApplicationHealth, FailedEvent, MakeRequest, ProgressEvent, event_line, read_event
+from serving.contract import (
+    ApplicationHealth,
+    FailedEvent,
+    MakeRequest,
+    ProgressEvent,
+    event_line,
+    is_last,
+    read_event,
+)
 from serving.deployments.call import SIGN_OF_LIFE_S, too_late
 from serving.deployments.cold_starts import ColdStarts
 from serving.deployments.routing import RECYCLING, NoReplicaFree, NotReady
@@ -23,11 +32,15 @@ from studio.errors import MelodeonError
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 STATUS_LIFE_S: Final = 1.0
 STATUS_WAIT_S: Final = 3.0
 FIGURES_EVERY_S: Final = 30.0
 REFUSED_WITHIN_S: Final = 0.2
 """A call that is turned away is so at once; only after this the person is told that an engine warms up."""
+DOUBT_S: Final = 0.1
+"""A replica says at once that it has taken a call; after this the controller is asked whether there still is one."""
 
 
 class ReplicaLost(MelodeonError):
@@ -52,39 +65,34 @@ class ServeRouter:
         self._cold = ColdStarts()
         self._figures: dict[str, dict[str, float]] = {}
         self._asked_at: dict[str, float] = {}
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[Any]] = set()
 
     async def health(self) -> dict[str, ApplicationHealth]:
-        """Ask Serve's controller, at most once a second."""
-        async with self._looking:
-            if time.monotonic() - self._seen_at >= STATUS_LIFE_S:
-                self._seen = await self._look()
-                self._seen_at = time.monotonic()
-                self._ask_for_figures()
-        return {name: self._with_figures(name, seen) for name, seen in self._seen.items()}
+        """See `Router`."""
+        seen = await self._fresh()
+        return {name: self._with_figures(name, standing) for name, standing in seen.items()}
 
     async def stream(self, application: str, request: MakeRequest) -> AsyncGenerator[bytes, None]:
         """Pass a replica's lines on. The call is cancelled explicitly: Serve does not notice a caller that left."""
-        seen = (await self.health())[application]
-        if not seen.ready:
-            raise NotReady(application, seen.status)
+        seen = await self._known(application)
         answer = self._call(application, request)
         self._calls[application] += 1
         first = asyncio.create_task(_first_line(answer))
         # looked at even when nobody waits for it any more, or asyncio would complain
         first.add_done_callback(lambda task: task.cancelled() or task.exception())
-        told = False
+        told = ended = False
         try:
+            if seen.replicas:
+                seen = await self._doubted(application, first, seen)
             if seen.replicas == 0:
                 async for line in self._while_warming(application, first, request):
                     told = True
                     yield line
                 if not first.done():
                     return
-            yield self._taken(application, await first)
-            told = True
-            async for line in answer:
-                yield line
+            async for lines in _to_the_last_word(self._taken(application, await first), answer):
+                told, ended = True, is_last(lines)
+                yield lines
         except (RayError, RayServeException, NoReplicaFree) as error:
             failure = _translated(error, application)
             if not told and not isinstance(failure, ReplicaLost):
@@ -95,8 +103,52 @@ class ServeRouter:
             self._calls[application] -= 1
             if not self._calls[application]:
                 self._cold.forget(application)
-            first.cancel()
-            answer.cancel()
+            if not ended:
+                first.cancel()
+                with suppress(RayError, RayServeException):
+                    # a call that no replica has taken raises here once more what it came to
+                    answer.cancel()
+
+    async def _known(self, application: str) -> ApplicationHealth:
+        """How the application was when last seen; seen anew unless it had replicas that were called already.
+
+        Asking the controller takes tens of milliseconds, which no call should wait for that is taken at once.
+
+        Raises:
+            NotReady: it takes no calls.
+        """
+        seen = self._seen.get(application)
+        if seen is None or not (seen.ready and seen.replicas and application in self._handles):
+            seen = (await self._fresh())[application]
+        if not seen.ready:
+            raise NotReady(application, seen.status)
+        return seen
+
+    async def _doubted(
+        self, application: str, first: asyncio.Task[bytes], seen: ApplicationHealth
+    ) -> ApplicationHealth:
+        """Wait for the first line; while it does not come, look once a second whether there still are replicas.
+
+        Returns:
+            What was seen last: without replicas, there is no line either.
+
+        Raises:
+            NotReady: the application has gone.
+        """
+        wait_s = DOUBT_S
+        while seen.replicas:
+            await asyncio.wait({first}, timeout=wait_s)
+            if first.done():
+                break
+            look = self._aside(self._fresh())
+            await asyncio.wait({first, look}, return_when=asyncio.FIRST_COMPLETED)
+            if first.done():
+                break
+            seen = look.result()[application]
+            if not seen.ready:
+                raise NotReady(application, seen.status)
+            wait_s = STATUS_LIFE_S
+        return seen
 
     async def _while_warming(
         self, application: str, first: asyncio.Task[bytes], request: MakeRequest
@@ -114,9 +166,9 @@ class ServeRouter:
             await asyncio.wait({first}, timeout=min(SIGN_OF_LIFE_S, left_s))
 
     def _taken(self, application: str, line: bytes) -> bytes:
-        """A replica's first line. Raises `NoReplicaFree` when it is one that is about to be replaced."""
+        """A replica's first lines. Raises `NoReplicaFree` when it is one that is about to be replaced."""
         if b'"failed"' in line:
-            event = read_event(line)
+            event = read_event(line.splitlines()[0])
             if isinstance(event, FailedEvent) and event.code == RECYCLING:
                 raise NoReplicaFree(application)
         waited_s = self._cold.ends(application, time.monotonic())
@@ -134,6 +186,22 @@ class ServeRouter:
         if application not in self._handles:
             self._handles[application] = serve.get_app_handle(application)
         return self._handles[application]
+
+    async def _fresh(self) -> dict[str, ApplicationHealth]:
+        """How each application is, not older than a second. The controller is asked by one caller for all."""
+        async with self._looking:
+            if time.monotonic() - self._seen_at >= STATUS_LIFE_S:
+                self._seen = await self._look()
+                self._seen_at = time.monotonic()
+                self._ask_for_figures()
+        return self._seen
+
+    def _aside(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that goes on whoever leaves."""
+        task = asyncio.create_task(work)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return task
 
     async def _look(self) -> dict[str, ApplicationHealth]:
         try:
@@ -155,9 +223,7 @@ class ServeRouter:
             due = now - self._asked_at.get(name, -FIGURES_EVERY_S) >= FIGURES_EVERY_S
             if seen.replicas and name not in self._figures and due:
                 self._asked_at[name] = now
-                task = asyncio.create_task(self._ask(name))
-                self._asking.add(task)
-                task.add_done_callback(self._asking.discard)
+                self._aside(self._ask(name))
 
     async def _ask(self, application: str) -> None:
         try:
@@ -172,6 +238,16 @@ async def _first_line(answer: Any) -> bytes:
     async for line in answer:
         return bytes(line)
     raise RayServeException("The replica ended without a word.")
+
+
+async def _to_the_last_word(first: bytes, answer: Any) -> AsyncGenerator[bytes, None]:
+    """These lines and those that follow. Only milliseconds after the last word does Serve say that it was the last."""
+    yield first
+    if not is_last(first):
+        async for lines in answer:
+            yield lines
+            if is_last(lines):
+                return
 
 
 def _translated(error: Exception, application: str) -> NoReplicaFree | NotReady | ReplicaLost:

@@ -52,6 +52,7 @@ def gateway_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sa
     monkeypatch.setenv("MELODEON_SERVE__CONFIG", str(Path(configs.__file__).parent / "serve" / "tiny-models.yaml"))
     forget()
     yield says
+    monkeypatch.undo()
     forget()
     server.shutdown()
     server.server_close()

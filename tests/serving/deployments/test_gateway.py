@@ -176,7 +176,8 @@ def test_leaving_the_call_stops_the_engine(gateway, ask):
     async def leave() -> None:
         heard = asyncio.Event()
         call = asyncio.create_task(gateway.client().make(ask(), lambda _: heard.set()))
-        await heard.wait()
+        async with asyncio.timeout(30):
+            await heard.wait()
         call.cancel()
         await asyncio.wait([call])
         assert call.cancelled()

@@ -14,7 +14,7 @@ import structlog
 from configs.settings import ModelsSettings, Settings, load, settings
 from serving import models
 from serving.catalogue import known
-from serving.contract import DoneEvent, MakeRequest, ProgressEvent, read_event
+from serving.contract import DoneEvent, MakeRequest, ProgressEvent, is_last, read_event
 from serving.deployments.arguments import EngineArgs, RecycleArgs
 from serving.deployments.call import Call
 from serving.deployments.host import EngineHost, Order
@@ -49,6 +49,7 @@ def here(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     handlers = logging.getLogger().handlers[:]
     settings.cache_clear()
     yield settings()
+    monkeypatch.undo()
     settings.cache_clear()
     logging.getLogger().handlers[:] = handlers
     structlog.reset_defaults()
@@ -83,20 +84,24 @@ def test_a_replica_that_has_done_its_share_asks_to_be_replaced_when_idle(here, a
     replica = Replica(EngineArgs(engine="builtin-words", recycle=RecycleArgs(after_songs=4)))
     lyrics = ask(kind=BriefKind.LYRICS, takes=2)
 
-    async def work() -> None:
-        calls = [replica.make(lyrics.model_dump_json().encode()) for _ in range(2)]
-        for call in calls:
-            await anext(call)
+    for _ in range(2):
         replica.check_health()
-        for call in calls:
-            async for _ in call:
-                pass
-        await asyncio.sleep(0.05)
+        assert isinstance(lines(replica, lyrics)[-1], DoneEvent)
+
+    async def work() -> None:
         with pytest.raises(Unhealthy, match="made 4 takes, 4 are its share"):
+            replica.check_health()
+        call = replica.make(lyrics.model_dump_json().encode())
+        beginning = asyncio.create_task(anext(call))
+        await asyncio.sleep(0)
+        replica.check_health()
+        told = [await beginning, *[more async for more in call]]
+        assert is_last(told[-1]), "it still works until it is replaced"
+        await asyncio.sleep(0.05)
+        with pytest.raises(Unhealthy, match="made 6 takes, 4 are its share"):
             replica.check_health()
 
     asyncio.run(work())
-    assert isinstance(lines(replica, lyrics)[-1], DoneEvent), "it still works until it is replaced"
     [refused] = lines(replica, lyrics)
     assert (refused.code, refused.retryable) == ("recycling", True)
 
