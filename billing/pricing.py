@@ -13,6 +13,11 @@ CREDITS_PER_TAKE: Final[Mapping[BriefKind, int]] = MappingProxyType(
         BriefKind.LYRICS: 0,
         BriefKind.TAGS: 0,
         BriefKind.COVER: 0,
+        BriefKind.PROMPT: 0,
+        BriefKind.REFINE: 0,
+        BriefKind.MODERATION: 0,
+        BriefKind.PLAN: 0,
+        BriefKind.UNDERSTAND: 0,
     }
 )
 """The price list: one line a kind of Brief."""

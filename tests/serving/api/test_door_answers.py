@@ -24,6 +24,12 @@ from studio.errors import MelodeonError
 NEVER_AT_A_DOOR = {
     "audio_not_written": "made by a replica",
     "bad_catalogue": "the web process does not start with it",
+    "bad_checkpoint": "told by the command line and when a replica starts",
+    "fetch_failed": "told by the command line",
+    "forbidden_model": "told by the command line and when a replica starts",
+    "no_checkpoint": "told by the command line and when a replica starts",
+    "no_weights": "told by the command line",
+    "unfit_scenario": "told by the command line",
     "bad_key": "doors use keys from our own rows",
     "busy": "the worker's",
     "cancelled": "ends the work of a replica",
@@ -64,6 +70,10 @@ NEVER_AT_A_DOOR = {
 """Why these codes need no status: if one came to a door all the same it would be a fault of ours, a 500."""
 
 
+IN_A_REPLICA = ("studio.music", "studio.sound", "serving.engines", "serving.deployments")
+"""Their errors reach a door only as the words of a job."""
+
+
 def every_error() -> set[type[MelodeonError]]:
     for room in (studio, data, billing, serving):
         for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
@@ -78,7 +88,7 @@ def every_error() -> set[type[MelodeonError]]:
 
 
 def test_every_error_has_a_status_or_a_reason_to_have_none() -> None:
-    codes = {error.code for error in every_error() if not error.__module__.startswith(("studio.music", "studio.sound"))}
+    codes = {error.code for error in every_error() if not error.__module__.startswith(IN_A_REPLICA)}
     assert codes - set(STATUS_OF_CODE) - set(NEVER_AT_A_DOOR) == set()
     assert set(STATUS_OF_CODE) - codes == set()
     assert set(STATUS_OF_CODE) & set(NEVER_AT_A_DOOR) == set()
