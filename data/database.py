@@ -32,6 +32,9 @@ _MIGRATION_LOCK: Final = 0x6D696772  # any number, the same in every process
 _GONE: Final = ("08", "57P01", "57P02", "57P03")
 """SQLSTATE classes and codes of a lost server: connection exceptions, shutdown, crash, starting up."""
 
+_BUSY: Final = ("57014", "40P01", "40001", "55P03")
+"""SQLSTATE codes of a statement that took too long, a deadlock, a failed serialization, a lock not to be had."""
+
 
 class DatabaseUnreachable(MelodeonError):
     """Postgres does not answer, or the connection broke in the middle of the work."""
@@ -43,7 +46,7 @@ class DatabaseUnreachable(MelodeonError):
 
 
 class DatabaseBusy(DatabaseUnreachable):
-    """Every connection of the pool is in use and none came back in time."""
+    """Every connection of the pool is in use, or the server is too busy to do this in time; again, it may succeed."""
 
     code = "database_busy"
 
@@ -223,6 +226,8 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if _is_lost(error):
             raise DatabaseUnreachable from error
+        if isinstance(error.orig, psycopg.Error) and error.orig.sqlstate in _BUSY:
+            raise DatabaseBusy from error
         raise
 
 

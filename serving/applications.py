@@ -48,10 +48,11 @@ def standing_of(applications: Mapping[str, Mapping[str, Any]], *, waited_s: floa
     if len(failed) < len(missing) and waited_s < SETTLE_S:
         return Standing(ready=False)
     doors = {name for name, seen in applications.items() if seen.get("route_prefix")}
-    engines_run = len(applications) - len(doors | set(missing)) > 0
-    if engines_run and not doors & set(missing):
+    engines = applications.keys() - doors
+    if engines - missing.keys() and not doors & missing.keys():
         return Standing(ready=True, remarks=tuple(_remark(name, seen) for name, seen in sorted(missing.items())))
-    for name in sorted(failed):
+    hopeless = failed if engines <= failed else failed & doors
+    for name in sorted(hopeless):
         raise ApplicationFailed(name, failure_of(applications[name]))
     return Standing(ready=False)
 

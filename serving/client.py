@@ -28,6 +28,7 @@ from serving.contract import (
     TakeFailedEvent,
     TakeFailure,
     TakeResult,
+    lines_of,
     read_event,
 )
 from studio.errors import MelodeonError
@@ -256,7 +257,7 @@ async def _sentence(response: httpx.Response) -> str:
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[Event]:
-    async for line in response.aiter_lines():
+    async for line in lines_of(response.aiter_bytes()):
         if line.strip():
             try:
                 yield read_event(line)
@@ -285,5 +286,14 @@ def _complete(takes: dict[int, TakeResult | TakeFailure], asked: int) -> list[Ta
     return [takes[index] for index in range(asked)]
 
 
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _words(error: httpx.HTTPError | ValidationError) -> str:
+    """What went wrong, for people; the library's own words stay with the cause."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return "the gateway cannot be reached."
+    if isinstance(error, httpx.TimeoutException):
+        return "the gateway has fallen silent."
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"the gateway answered {error.response.status_code}."
+    if isinstance(error, ValidationError):
+        return "the gateway is of another version."
+    return "the connection to the gateway broke."

@@ -4,6 +4,7 @@ The words (`Brief`, `Asset`, `Section`, …) travel as they are: pydantic builds
 their own checks run on both sides and no field is written twice. Unknown fields are refused everywhere.
 """
 
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -155,6 +156,19 @@ def read_event(line: str | bytes) -> Event:
         pydantic.ValidationError: when the line is no event of this version.
     """
     return _EVENTS.validate_json(line)
+
+
+async def lines_of(blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The lines of a stream of bytes, without their newlines.
+
+    Only a newline ends a line: HTTP libraries also cut at the likes of U+2028, which people's texts may hold.
+    """
+    rest = b""
+    async for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield line
+    yield rest
 
 
 class ApplicationHealth(_Body):

@@ -189,8 +189,8 @@ class Orchestrator:
     async def _stages(self, work: _Work) -> tuple[Brief, Answers]:
         brief = await self._planned(work, await self._text(work))
         calls = song_stages.calls(brief, work.claimed.open_takes)
-        painting = self._extra(work, Stage.COVER, [song_stages.cover_brief(call) for call in calls])
-        tagging = self._extra(work, Stage.TAGS, [song_stages.tags_brief(brief)])
+        painting = self._extra(work, Stage.COVER, song_stages.cover_calls(calls))
+        tagging = self._extra(work, Stage.TAGS, song_stages.tags_calls(brief))
         beside = [asyncio.create_task(painting), asyncio.create_task(tagging)]
         try:
             music = await self._stage(work, Stage.MUSIC, calls)
@@ -264,6 +264,9 @@ class Orchestrator:
             except MelodeonError as error:
                 _log.warning("stage left out", stage=stage.value, code=error.code)
                 break
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the song
+                _log.error("stage left out", stage=stage.value, error=type(error).__name__, stack=stack_of(error))
+                break
         work.board.note(stage, 1.0)
         return ()
 
@@ -295,8 +298,8 @@ class Orchestrator:
             await asyncio.sleep(self._settings.heartbeat_s)
             try:
                 answer = await self._transact(attempts.heartbeat, work, lease_s=self._settings.lease_s)
-            except DatabaseUnreachable:
-                _log.warning("heartbeat missed: the database does not answer")
+            except Exception as error:  # noqa: BLE001 - one that is missed must not be the last
+                _log.warning("heartbeat missed", error=type(error).__name__)
                 continue
             if not answer.alive:
                 work.stop("fenced")
@@ -311,7 +314,7 @@ class Orchestrator:
             if not board.changed:
                 continue
             board.changed = False
-            with suppress(DatabaseUnreachable, Fenced):
+            with suppress(Exception):  # what could not be told now is told with the next
                 await self._transact(
                     attempts.note_progress,
                     work,

@@ -115,14 +115,16 @@ def _fits(spec: EngineSpec, brief: Brief) -> bool:
     return True
 
 
-def cover_brief(brief: Brief) -> Brief:
-    """Asks for one cover a take."""
-    return _for_engine(brief, BriefKind.COVER, takes=brief.takes)
+def cover_calls(music: Sequence[Brief]) -> tuple[Brief, ...]:
+    """Ask for one cover a take of these calls; none where no engine paints."""
+    if not catalogue.catalogue().makes(BriefKind.COVER):
+        return ()
+    return tuple(_for_engine(call, BriefKind.COVER, takes=call.takes) for call in music)
 
 
-def tags_brief(brief: Brief) -> Brief:
-    """Asks for the tags, the same for every take."""
-    return _for_engine(brief, BriefKind.TAGS, takes=1)
+def tags_calls(brief: Brief) -> tuple[Brief, ...]:
+    """Ask for the tags, the same for every take; nothing where no engine finds any."""
+    return (_for_engine(brief, BriefKind.TAGS, takes=1),) if catalogue.catalogue().makes(BriefKind.TAGS) else ()
 
 
 def tags_of(takes: Takes) -> tuple[str, ...]:

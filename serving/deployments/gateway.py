@@ -42,7 +42,13 @@ def make_gateway(router: Router, catalogue: Catalogue, *, key: str, canaries: Se
         catalogue: says which application serves which engine.
         key: whoever sends it in the key header may call.
         canaries: engines that are tried out on a share of the requests for another one.
+
+    Raises:
+        UnknownEngine: a canary names one that nothing here runs; its share of the requests would be lost.
     """
+    for canary in canaries:
+        catalogue.spec_of(canary.of)
+        catalogue.spec_of(canary.engine)
     gateway = FastAPI(title="Melodeon gateway", openapi_url=None)
     gateway.add_middleware(Doorkeeper, key=key)
     gateway.add_exception_handler(RequestValidationError, _misread)

@@ -137,10 +137,15 @@ class EngineHost:
         if self._loaded:
             return
         begun = time.perf_counter()
-        self._engine.load()
-        self.load_s = time.perf_counter() - begun
-        if self.warm_up_s is None:
-            self.warm_up_s = self._warm_up()
+        try:
+            self._engine.load()
+            self.load_s = time.perf_counter() - begun
+            if self.warm_up_s is None:
+                self.warm_up_s = self._warm_up()
+        except Exception:
+            # nobody knows of an engine that is half ready, so nobody would make it leave for another one
+            self._engine.unload()
+            raise
         self._loaded = True
         self._around.meter.loaded(self.name, load_s=self.load_s, warm_up_s=self.warm_up_s)
         log.info("engine.loaded", engine=self.name, load_s=round(self.load_s, 2), warm_up_s=round(self.warm_up_s, 2))
@@ -169,8 +174,8 @@ class EngineHost:
         silent_s = min((call.silent_s for call in self._computing), default=0.0)
         if silent_s > self._around.stuck_after_s:
             raise EngineStuck(self.name, silent_s)
-        if self._loaded and not self._computing:
-            # a working engine shows itself that it lives; a small sum would wait behind it
+        if self._loaded and not self._around.turn.busy:
+            # a working engine shows itself that it lives; a small sum would wait behind it, and may find no memory left
             self._around.alive()
 
     async def make(self, request: MakeRequest) -> AsyncGenerator[list[Event], None]:

@@ -177,10 +177,14 @@ class ServeRouter:
         return line
 
     def _call(self, application: str, request: MakeRequest) -> Any:
-        handle = self._handle(application).options(stream=True)
-        if request.brief.adapter:
-            handle = handle.options(multiplexed_model_id=request.brief.adapter)
-        return handle.make.remote(request.model_dump_json().encode())
+        """The answer of a replica, to be waited for. Raises `NotReady` when Serve does not even take the call."""
+        try:
+            handle = self._handle(application).options(stream=True)
+            if request.brief.adapter:
+                handle = handle.options(multiplexed_model_id=request.brief.adapter)
+            return handle.make.remote(request.model_dump_json().encode())
+        except (RayError, RayServeException) as error:
+            raise NotReady(application, "NO_ANSWER") from error
 
     def _handle(self, application: str) -> Any:
         if application not in self._handles:

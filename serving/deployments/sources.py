@@ -30,10 +30,8 @@ class SourceTooLarge(MelodeonError):
 
     code = "source_too_large"
 
-    def __init__(self, role: str, size_bytes: int) -> None:
-        super().__init__(
-            f"The {role} sound has {size_bytes / 1e6:.0f} MB; at most {LARGEST_BYTES / 1e6:.0f} MB are read."
-        )
+    def __init__(self, role: str) -> None:
+        super().__init__(f"The {role} sound is too large; choose one of at most {LARGEST_BYTES / 1e6:.0f} MB.")
 
 
 def fetch_sources(brief: Brief, store: ObjectStore, scratch: Path) -> Sources:
@@ -67,7 +65,7 @@ def _download(key: str, role: str, store: ObjectStore, path: Path) -> None:
             for block in store.get(key):
                 size_bytes += len(block)
                 if size_bytes > LARGEST_BYTES:
-                    raise SourceTooLarge(role, size_bytes)
+                    raise SourceTooLarge(role)
                 file.write(block)
     except (NoObject, BadKey):
         raise MissingSource(role) from None

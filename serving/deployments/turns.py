@@ -35,6 +35,10 @@ class Loadable(Protocol):
 class Turn(Protocol):
     """Lets one call compute at a time."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody has the turn."""
+
     def taken_by(self, engine: Loadable) -> AbstractAsyncContextManager[None]:
         """Wait for the turn and keep it; within, this engine is loaded."""
 
@@ -44,6 +48,11 @@ class OwnTurn:
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(1)
+
+    @property
+    def busy(self) -> bool:
+        """See `Turn`."""
+        return self._free.locked()
 
     @asynccontextmanager
     async def taken_by(self, engine: Loadable) -> AsyncIterator[None]:  # noqa: ARG002
@@ -69,6 +78,11 @@ class SharedTurn:
         self._busy = False
         self._overtaken = 0
 
+    @property
+    def busy(self) -> bool:
+        """See `Turn`."""
+        return self._busy
+
     @asynccontextmanager
     async def taken_by(self, engine: Loadable) -> AsyncIterator[None]:
         """Raises what loading raises."""
@@ -76,8 +90,8 @@ class SharedTurn:
         try:
             await asyncio.to_thread(self.make_ready, engine)
             yield
-        except MelodeonError as error:
-            if error.code in _NO_MEMORY:
+        except (MelodeonError, MemoryError) as error:
+            if _no_room(error):
                 # so that the next attempt has all the room there is
                 await asyncio.to_thread(self._leave_alone, engine)
             raise
@@ -130,7 +144,7 @@ class SharedTurn:
         try:
             engine.load()
         except (MelodeonError, MemoryError) as error:
-            if not self._loaded or (isinstance(error, MelodeonError) and error.code not in _NO_MEMORY):
+            if not self._loaded or not _no_room(error):
                 raise
             log.info("turn.room_was_too_small", engine=engine.name)
             self._leave_alone(engine)
@@ -145,3 +159,7 @@ class SharedTurn:
         log.info("turn.leaves", engine=engine.name)
         engine.unload()
         self._loaded.remove(engine)
+
+
+def _no_room(error: MelodeonError | MemoryError) -> bool:
+    return isinstance(error, MemoryError) or error.code in _NO_MEMORY

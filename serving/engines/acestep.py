@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from serving.engines.acestep_adapters import Adapters
 from serving.engines.acestep_ask import Ask, ask_of
-from serving.engines.acestep_memory import largest_part_gb
+from serving.engines.acestep_memory import offloaded_gb
 from serving.engines.acestep_model import Model, WrongCheckpoint, load_model
 from serving.engines.acestep_sound import check, splice, to_peak
 from serving.engines.acestep_text import Texts, estimated_sections
-from serving.engines.device import choose_device, free_gb, preflight, release, smaller_once
+from serving.engines.device import choose_device, free_gb, preflight, preflight_weights, release, smaller_once
 from serving.engines.protocol import NO_SOURCES
 from serving.engines.setup import Setup
 from studio.sound.clip import Clip, Samples
@@ -127,9 +127,9 @@ class AceStep:
         device = choose_device(setup.device)
         offload = bool(setup.options.get("offload")) and device.kind == "cuda"
         if offload and setup.folder:
-            preflight(spec, device, needed_gb=largest_part_gb(setup.folder))
-        elif spec.card:
-            preflight(spec, device, needed_gb=spec.card.memory_gb * (2 if device.dtype_name == "float32" else 1))
+            preflight(spec, device, needed_gb=offloaded_gb(setup.folder))
+        else:
+            preflight_weights(spec, device)
         model = load_model(setup.folder, spec.label, device, setup.options, offload=offload)
         if model.is_turbo and spec.uses_guidance:
             raise WrongCheckpoint(spec.label, setup.folder, "it is a turbo checkpoint, which follows no guidance.")
@@ -138,12 +138,12 @@ class AceStep:
 
     def _together(self, model: Model, ask: Ask) -> bool:
         """Whether takes share a batch. Raises `NotEnoughMemory` when not even single ones, in tiles, fit."""
-        alone_gb = model.footprint.needs_gb(ask, rows=_rows(ask, together=False), tiled=True)
+        alone_gb = model.moving_gb + model.footprint.needs_gb(ask, rows=_rows(ask, together=False), tiled=True)
         preflight(self.spec, model.device, needed_gb=alone_gb)
         if not self.spec.takes_together or model.device.kind == "cpu":
             return False
         rows = _rows(ask, together=True)
-        return model.footprint.needs_gb(ask, rows=rows, tiled=True) < free_gb(model.device)
+        return model.moving_gb + model.footprint.needs_gb(ask, rows=rows, tiled=True) < free_gb(model.device)
 
     def _adapter_weight(self, name: str) -> float:
         return float(self._setup.options.get("adapter_weights", {}).get(name, 1.0))

@@ -19,6 +19,8 @@ _ALIVE: Final = 4
 _LAYER_VALUES: Final = 24
 """Values per token and hidden dimension that live at once in one layer of the transformer."""
 
+_TOGETHER: Final = ("transformer", "condition_encoder", "vae")
+
 _TILE_SHARE: Final = 0.5
 """Untiled only when it takes at most this part of what is free: the allocator needs room to move."""
 
@@ -64,16 +66,11 @@ def footprint_of(pipe: Any) -> Footprint:
     )
 
 
-def largest_part_gb(folder: Path) -> float:
-    """The largest part of a checkpoint in 10^9 bytes: with offload only one part is on the device at a time."""
-    return (
-        max(
-            (
-                sum(file.stat().st_size for file in part.glob("*.safetensors"))
-                for part in folder.iterdir()
-                if part.is_dir()
-            ),
-            default=0,
-        )
-        / GB
-    )
+def offloaded_gb(folder: Path) -> float:
+    """Weights of a checkpoint that lie on the card at once with offload, in 10^9 bytes.
+
+    diffusers sends a part back only when the one after it in a fixed order begins, so that the condition encoder and,
+    once a source was read, the sound codec lie there beside the transformer.
+    """
+    files = (file for part in _TOGETHER for file in (folder / part).glob("*.safetensors"))
+    return sum(file.stat().st_size for file in files) / GB

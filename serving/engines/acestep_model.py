@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving.engines.acestep_ask import LATENT_FRAMES, Ask
-from serving.engines.acestep_memory import footprint_of
+from serving.engines.acestep_memory import footprint_of, offloaded_gb
 from serving.engines.acestep_text import CAPTION_TOKENS, LYRIC_TOKENS, Texts, fitted
 from serving.engines.device import Device, seeded
 from studio.errors import MelodeonError
@@ -47,12 +47,18 @@ class WrongCheckpoint(MelodeonError):
 class Model:
     """One pipeline on one device. Not for several threads at once."""
 
-    def __init__(self, pipe: Any, device: Device, speed: Mapping[str, object], *, always_tiles: bool) -> None:
-        """``speed``: how transformer and decoder run, for the settings of a take."""
+    def __init__(
+        self, pipe: Any, device: Device, speed: Mapping[str, object], *, always_tiles: bool, moving_gb: float
+    ) -> None:
+        """``speed``: how transformer and decoder run, for the settings of a take.
+
+        ``moving_gb``: weights in 10^9 bytes that come to the device only while they are needed.
+        """
         self.pipe = pipe
         self.device = device
         self.speed = speed
         self.always_tiles = always_tiles
+        self.moving_gb = moving_gb
         self.footprint = footprint_of(pipe)
 
     @property
@@ -167,7 +173,8 @@ def load_model(folder: Path | None, label: str, device: Device, options: Mapping
     quicken(pipe, speed)
     if offload:
         pipe.enable_model_cpu_offload(device=device.name)
-    return Model(pipe, device, asdict(speed), always_tiles=speed.tiles)
+    moving_gb = offloaded_gb(folder) if offload and folder else 0.0
+    return Model(pipe, device, asdict(speed), always_tiles=speed.tiles, moving_gb=moving_gb)
 
 
 def _read(folder: Path | None, label: str, device: Device) -> Any:

@@ -282,14 +282,16 @@ class _ChannelsLast:
 
     def __init__(self, module: nn.Conv1d | nn.ConvTranspose1d) -> None:
         self._module = module
-        self._weight = module.weight.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        # only laid out anew: it stays the module's own weight, which offload moves from device to device
+        module.weight.data = module.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
 
     def __call__(self, signal: torch.Tensor) -> torch.Tensor:
         module = self._module
+        weight = module.weight.unsqueeze(2)
         if isinstance(module, nn.ConvTranspose1d):
             made = functional.conv_transpose2d(
                 signal.unsqueeze(2),
-                self._weight,
+                weight,
                 module.bias,
                 stride=(1, module.stride[0]),
                 padding=(0, module.padding[0]),
@@ -297,7 +299,7 @@ class _ChannelsLast:
         else:
             made = functional.conv2d(
                 signal.unsqueeze(2),
-                self._weight,
+                weight,
                 module.bias,
                 padding=(0, int(module.padding[0])),
                 dilation=(1, module.dilation[0]),

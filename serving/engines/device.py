@@ -203,6 +203,15 @@ def preflight(spec: EngineSpec, device: Device, *, needed_gb: float) -> None:
         raise NotEnoughMemory(spec, device, needed_gb, have_gb)
 
 
+def preflight_weights(spec: EngineSpec, device: Device) -> None:
+    """Return quietly when the weights of the spec's card, if it has one, fit on the device. Raises `NotEnoughMemory`.
+
+    Cards are about numbers of 16 bits; in 32 the same weights take twice as much.
+    """
+    if spec.card is not None:
+        preflight(spec, device, needed_gb=spec.card.memory_gb * (2 if device.dtype_name == "float32" else 1))
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether this error, or one that caused it, says that memory did not suffice, on any device."""
     import torch

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving.engines.device import Device, choose_device, preflight, release, smaller_once
+from serving.engines.device import Device, choose_device, preflight_weights, release, smaller_once
 from serving.engines.image_prompt import CoverPrompt, cover_prompt
 from serving.engines.protocol import NO_SOURCES
 from serving.engines.setup import Setup
@@ -62,7 +62,7 @@ class ImageOptions(BaseModel):
         max_sequence_length: tokens of the prompt that the model reads; only for models that have such a limit.
         batch: pictures in one pass; None: 4 on a card and 1 on a processor, where passes gain nothing and a picture
             made alone is the same to the last bit.
-        offload: parts of the model stay in the machine's memory until they are needed (cards under 16 GB).
+        offload: parts of the model stay in the machine's memory until they are needed (cards that cannot hold it all).
         letters: title and artist are drawn over the picture.
     """
 
@@ -99,8 +99,8 @@ class ImageModel:
         if self._pipe is not None:
             return
         device = choose_device(self._setup.device)
-        if self.spec.card is not None and not self._options.offload:
-            preflight(self.spec, device, needed_gb=self.spec.card.memory_gb)
+        if not self._options.offload:
+            preflight_weights(self.spec, device)
         self._pipe = _pipeline(self._setup, device, offload=self._options.offload)
         self._device = device
 

@@ -16,7 +16,7 @@ from llguidance import LLMatcher
 from llguidance import hf as llguidance_hf
 from safetensors import SafetensorError
 
-from serving.engines.device import Device, choose_device, preflight, release
+from serving.engines.device import Device, choose_device, preflight_weights, release
 from serving.engines.language_pen import GrammarRule, Pen, Row, Rule, Sampling, Shadow
 from serving.engines.setup import Setup
 from studio.errors import MelodeonError
@@ -271,8 +271,7 @@ def load_language_model(setup: Setup) -> LanguageModel:
     if setup.folder is None:
         raise BadLanguageModel(Path(setup.spec.name), "its folder is not known; run `melodeon models fetch` first.")
     device = choose_device(setup.device)
-    if setup.spec.card is not None:
-        preflight(setup.spec, device, needed_gb=setup.spec.card.memory_gb)
+    preflight_weights(setup.spec, device)
     model = LanguageModel(setup.folder, device)
     # the first call starts the device's libraries: better now than in somebody's song
     model.write([Ask(prompt="a", rule=model.regex_rule("a"), seed=0, most_tokens=2)], lambda _, __: None)

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serving.contract import lines_of
 from serving.engines.song_words_text import UnusableAnswer, clean_line
 from studio.errors import MelodeonError
 
@@ -250,7 +251,7 @@ async def _streamed(answer: httpx.Response, on_piece: Callable[[str], None], on_
     pieces: list[str] = []
     letters = 0
     reason: str | None = None
-    lines = answer.aiter_lines()
+    lines = lines_of(answer.aiter_bytes())
     while (line := await _attended(_next(lines), on_wait)) is not None:
         if not line.startswith("data:"):
             continue
@@ -272,8 +273,9 @@ async def _streamed(answer: httpx.Response, on_piece: Callable[[str], None], on_
     return "".join(pieces)
 
 
-async def _next(lines: AsyncIterator[str]) -> str | None:
-    return await anext(lines, None)
+async def _next(lines: AsyncIterator[bytes]) -> str | None:
+    line = await anext(lines, None)
+    return None if line is None else line.decode("utf-8", "replace")
 
 
 def _whole(answer: httpx.Response) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from serving.engines import planner_format as form
+from serving.engines.device import smaller_once
 from serving.engines.protocol import NO_SOURCES
 from serving.engines.setup import Setup
 from serving.engines.song_words_schema import lyrics_pattern
@@ -90,6 +91,7 @@ class Planner:
         Raises:
             UnfitBrief, Cancelled: as every engine; also when there is nothing to plan or to understand.
             UnusableAnswer: the model did not come to an end.
+            OutOfMemory: not even after memory was given back does it fit.
         """
         self.spec.fit(brief)
         teller = WordsTeller(on_progress, takes=brief.takes, most_letters=_BLOCK_LETTERS)
@@ -97,8 +99,7 @@ class Planner:
         takes = []
         for index in range(brief.takes):
             begun = time.perf_counter()
-            understand = brief.kind is BriefKind.UNDERSTAND
-            words = self._understood(brief, index, teller) if understand else self._planned(brief, index, teller)
+            words = self._words(brief, index, teller)
             teller.finish(index)
             takes.append(self._take(brief, index, words, time.perf_counter() - begun))
         teller.end()
@@ -151,6 +152,10 @@ class Planner:
         if not self._codes:
             raise NoCodes(self.spec.name)
         return self._codes
+
+    def _words(self, brief: Brief, index: int, teller: WordsTeller) -> Words:
+        made = self._understood if brief.kind is BriefKind.UNDERSTAND else self._planned
+        return smaller_once(lambda _: made(brief, index, teller))
 
     def _planned(self, brief: Brief, index: int, teller: WordsTeller) -> Words:
         caption, lyrics = _caption(brief), _lyrics(brief)

@@ -89,16 +89,14 @@ class Qwen:
         return self._model
 
     def _written(self, brief: Brief, task: WordsTask, teller: WordsTeller) -> list[Words]:
-        if self.spec.takes_together and brief.takes > 1:
-            answers = smaller_once(lambda smaller: self._together_unless(smaller, brief, task, teller))
-        else:
-            answers = self._answers(brief, task, teller, together=False)
+        answers = smaller_once(lambda smaller: self._attempt(brief, task, teller, smaller=smaller))
         return [words_of(brief, task, answer) for answer in answers]
 
-    def _together_unless(self, smaller: bool, brief: Brief, task: WordsTask, teller: WordsTeller) -> list[str]:  # noqa: FBT001
+    def _attempt(self, brief: Brief, task: WordsTask, teller: WordsTeller, *, smaller: bool) -> list[str]:
         if smaller:
             teller.begin_again()
-        return self._answers(brief, task, teller, together=not smaller)
+        together = self.spec.takes_together and brief.takes > 1 and not smaller
+        return self._answers(brief, task, teller, together=together)
 
     def _answers(self, brief: Brief, task: WordsTask, teller: WordsTeller, *, together: bool) -> list[str]:
         model = self._loaded()

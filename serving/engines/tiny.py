@@ -40,8 +40,8 @@ def _byte_tokenizer(*, chat: bool = False, words: Sequence[str] = (), padding_si
 
     Args:
         chat: adds ``<think>``, ``</think>`` and the ChatML template.
-        words: further tokens that stay whole, such as ``<|audio_code_7|>``; they are not special, so that decoding
-            with ``skip_special_tokens`` keeps them, as with the planner's own tokenizer.
+        words: further tokens that stay whole, such as ``<|audio_code_7|>``; they are special as in the planner's own
+            tokenizer, so that decoding with ``skip_special_tokens`` leaves them out.
         padding_side: ``"left"`` for what generates in batches.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -52,8 +52,9 @@ def _byte_tokenizer(*, chat: bool = False, words: Sequence[str] = (), padding_si
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([_END_OF_TEXT, _TURN_START, _TURN_END])
-    whole = (*(("<think>", "</think>") if chat else ()), *words)
-    inner.add_tokens([AddedToken(word, normalized=False, special=False) for word in whole])
+    thoughts = ("<think>", "</think>") if chat else ()
+    inner.add_tokens([AddedToken(word, normalized=False, special=False) for word in thoughts])
+    inner.add_special_tokens([AddedToken(word, normalized=False, special=True) for word in words])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner,
         eos_token=_TURN_END,

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from data.database import Database, DatabaseBusy, DatabaseUnreachable, migrate, revision
 from data.embedded_postgres import EmbeddedPostgres
@@ -86,7 +86,7 @@ def test_connections_say_who_they_are_and_what_time_zone_they_mean(database: Dat
 
 def test_a_statement_that_takes_too_long_is_cancelled_and_the_connection_lives(database: Database) -> None:
     hasty = Database(database.conninfo, statement_timeout_s=0.1)
-    with pytest.raises(OperationalError, match="statement timeout"), hasty.transaction() as session:
+    with pytest.raises(DatabaseBusy), hasty.transaction() as session:
         session.execute(text("SELECT pg_sleep(5)"))
     hasty.ping()
     hasty.dispose()

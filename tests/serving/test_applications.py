@@ -38,6 +38,15 @@ def test_one_that_failed_is_told_and_the_others_serve():
 
 
 @pytest.mark.parametrize("waited_s", [1.0, SETTLE_S + 1])
+def test_one_that_failed_does_not_end_the_wait_for_one_that_still_comes(waited_s: float):
+    failed, coming = application("DEPLOY_FAILED", message="broken"), application("DEPLOYING")
+    assert not standing_of({"gateway": GATEWAY, "covers": failed, "songs": coming}, waited_s=waited_s).ready
+    door = application("DEPLOYING", route="/")
+    running = application("RUNNING")
+    assert not standing_of({"gateway": door, "covers": failed, "songs": running}, waited_s=waited_s).ready
+
+
+@pytest.mark.parametrize("waited_s", [1.0, SETTLE_S + 1])
 def test_without_the_gateway_or_any_engine_nothing_is_ready(waited_s: float):
     failed = application("DEPLOY_FAILED", message="broken")
     with pytest.raises(ApplicationFailed, match="songs"):

@@ -66,7 +66,7 @@ def answer_with() -> Iterator[AnswerWith]:
     ) -> GatewayClient:
         class Answer(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name.replace("_", "-"), value)
@@ -123,6 +123,16 @@ def test_the_last_word_is_known_among_lines(told: list[Event]):
 def test_a_request_survives_the_wire():
     request = request_of(takes=2)
     assert MakeRequest.model_validate_json(request.model_dump_json()) == request
+
+
+def test_text_with_unusual_line_ends_stays_in_its_line(answer_with: AnswerWith):
+    unusual = "one\u2028two\u2029three\x85four\x0bfive\x1esix\rseven\neight"
+    take = TAKE.model_copy(update={"settings": {"prompt": unusual}})
+    told: list[Event] = []
+    content = event_line(ProgressEvent(fraction=0.5, text=unusual)) + event_line(TakeEvent(index=0, take=take)) + DONE
+    assert asyncio.run(answer_with(200, content).make(request_of(), told.append)) == [take]
+    assert isinstance(told[0], ProgressEvent)
+    assert told[0].text == unusual
 
 
 def test_takes_come_in_order_whatever_the_order_of_their_events(answer_with: AnswerWith):
@@ -190,7 +200,7 @@ def test_a_rejection_says_whether_another_attempt_makes_sense(answer_with: Answe
 
 
 def test_a_stream_that_breaks_in_the_middle_of_a_line_is_a_lost_replica(answer_with: AnswerWith):
-    with pytest.raises(ReplicaLost):
+    with pytest.raises(ReplicaLost, match="the connection to the gateway broke"):
         make(answer_with(200, PROGRESS + b'{"event": "pro', Content_Length="100000"))
 
 
@@ -234,14 +244,14 @@ def test_a_stream_that_hangs_after_its_last_word_holds_nobody_up(answer_with: An
 
 
 def test_nobody_listening_is_unavailable():
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="cannot be reached"):
         make(GatewayClient("http://127.0.0.1:9", "key", 5))
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="cannot be reached"):
         GatewayClient("http://127.0.0.1:9", "key", 5).health()
 
 
 def test_a_health_answer_of_another_version_is_unavailable(answer_with: AnswerWith):
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="is of another version"):
         answer_with(200, b'{"mood": "fine"}').health()
 
 

@@ -20,7 +20,7 @@ from data.database import Database
 from data.repositories import accounts
 from data.repositories import songs as song_rows
 from data.testing import fresh_database, postgres_server
-from serving import attempts, jobs
+from serving import attempts, catalogue, jobs
 from serving.attempts import RetryRule
 from serving.client import GatewayClient
 from serving.orchestrate import Orchestrator
@@ -346,6 +346,48 @@ def test_cover_and_tags_never_lose_a_song(database, account, ask, claim, do_work
     assert (song.status, song.tags) == (JobState.PROCESSED, ())
     assert set(song.assets) == {AssetRole.WAV, AssetRole.STREAM, AssetRole.PEAKS}
     assert balance(database, account) == (98, 0)
+
+
+def test_an_installation_without_painter_makes_songs_all_the_same(
+    database, account, ask, claim, do_work, job_gateway, tmp_path, monkeypatch
+) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("applications: [{name: songs, args: {engine: builtin-song}}]\n")
+    served = catalogue.known().served_by(catalogue.read_applications(file))
+    monkeypatch.setattr(catalogue, "catalogue", lambda: served)
+    job = ask(account, brief=COMPLETE)
+    do_work(claim(account))
+    assert look(database, account, job).state is JobState.PROCESSED
+    song, _ = songs_of(database, account)
+    assert "no cover" in song.note
+    assert song.tags == ()
+    assert job_gateway.calls() == {"song": 1}
+    assert balance(database, account) == (98, 0)
+
+
+def test_a_heartbeat_that_meets_an_error_of_the_database_is_not_the_last(
+    database, account, ask, claim, job_gateway, worker_settings
+) -> None:
+    job_gateway.plans["song"] = ["hang"]
+    job = ask(account)
+    claimed = claim(account)
+    impatient = Database(database.conninfo, statement_timeout_s=0.2)
+    client = GatewayClient(job_gateway.url, "key", 30.0)
+    orchestrator = Orchestrator(impatient, client, worker_settings, wake_later=lambda *_: None)
+    work = threading.Thread(target=lambda: asyncio.run(orchestrator.work(claimed)))
+    work.start()
+    wait_for(lambda: job_gateway.calls()["song"] == 1)
+    with database.transaction() as session:
+        jobs.cancel(session, account, job.id, now=NOW)
+        # what the heartbeat waits for longer than a statement may
+        time.sleep(1.0)
+    work.join(timeout=10)
+    stopped = not work.is_alive()
+    orchestrator.cancel(job.id)
+    work.join(timeout=10)
+    impatient.dispose()
+    assert stopped
+    assert look(database, account, job).state is JobState.CANCELLED
 
 
 def test_a_busy_painter_is_asked_again(database, account, ask, claim, do_work, job_gateway) -> None:

@@ -322,3 +322,26 @@ def test_plays_are_counted_for_listeners_only(browser, account, make_song, signe
         assert anybody.post(f"/songs/{song.id}/plays", headers=foreign).status_code == 403
     with database.transaction() as session:
         assert song_rows.by_id(session, song.id).play_count == 2
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        (f"00-{TRACE}-b7ad6b7169203331-01", True),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", False),
+        (f"00-{TRACE}-b7ad6b7169203331-01-more", False),
+        (f"00-{TRACE.upper()}-b7ad6b7169203331-01", False),
+        ("", False),
+    ],
+)
+def test_the_callers_trace_goes_on_and_a_malformed_one_is_replaced(browser, database, header, kept) -> None:
+    answer = browser.post("/generate", json={"description": "the sea"}, headers={"traceparent": header})
+    with database.transaction() as session:
+        found = session.execute(text("SELECT trace_id FROM job WHERE id = :id"), {"id": asked(answer)["id"]})
+        trace_id = found.scalar_one()
+    assert (trace_id == TRACE) is kept
+    assert len(trace_id) == 32
+    assert set(trace_id) != {"0"}

@@ -15,7 +15,7 @@ import uvicorn
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from serving.catalogue import catalogue, known
+from serving.catalogue import UnknownEngine, catalogue, known
 from serving.client import DeadlineExceeded, GatewayClient, ModelRejected, Unavailable
 from serving.contract import (
     KEY_HEADER,
@@ -243,6 +243,13 @@ def test_a_canary_makes_its_share_under_its_own_name(host_of, step_engine, local
         first = makers(url)
         assert first == makers(url), "a second attempt meets the same engine"
     assert set(first) == {"builtin-words", "tiny-qwen"}
+
+
+@pytest.mark.parametrize("unknown", ["of", "engine"])
+def test_a_canary_that_nothing_here_runs_is_refused_before_any_request(local_router, unknown):
+    names = {"of": "builtin-words", "engine": "builtin-song", unknown: "tiny-qwen"}
+    with pytest.raises(UnknownEngine, match="tiny-qwen"):
+        make_gateway(local_router({}), catalogue(), key=KEY, canaries=[Canary(share=0.1, **names)])
 
 
 def test_every_log_line_of_a_call_carries_its_trace_id(gateway, ask):

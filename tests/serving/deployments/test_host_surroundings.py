@@ -14,6 +14,8 @@ from data.object_store import FolderStore
 from data.provenance import Labels
 from serving.catalogue import known
 from serving.contract import DoneEvent, ProgressEvent, TakeEvent
+from serving.deployments import sources
+from serving.deployments.turns import SharedTurn
 from serving.deployments.warm_up import warm_up_brief
 from serving.engines.device import DeadDevice, Device, OutOfMemory
 from studio.errors import MelodeonError
@@ -207,6 +209,25 @@ def test_a_dead_device_makes_an_idle_replica_unhealthy(host_of, step_engine, ask
         host.check_health()
 
 
+def test_a_device_at_work_for_another_engine_is_not_asked(host_of, step_engine, sound, ask):
+    def full() -> None:
+        raise DeadDevice(Device(kind="cuda", dtype_name="bfloat16"), OutOfMemory())
+
+    going = threading.Event()
+    turn = SharedTurn(lambda _: True)
+    idle = host_of(step_engine(name="builtin-words"), turn=turn, alive=full)
+    idle.load()
+    busy = host_of(step_engine((sound(10.0),), before_step=lambda _: going.wait(10)), turn=turn)
+
+    async def work() -> None:
+        async with aclosing(busy.make(ask())) as events:
+            await anext(events)
+            idle.check_health()
+            going.set()
+
+    asyncio.run(work())
+
+
 def test_unloading_lets_go_and_loading_comes_back(host_of, step_engine):
     engine = step_engine()
     host = host_of(engine)
@@ -226,3 +247,35 @@ def test_warming_up_asks_for_something_that_the_engine_makes(name):
     else:
         spec.fit(brief)
         assert brief.takes == 1
+
+
+def test_an_engine_that_could_not_warm_up_gives_its_memory_back(host_of, step_engine):
+    def no_room(_step: int) -> None:
+        raise OutOfMemory
+
+    engine = step_engine((Words(title="Home"),), name="tiny-qwen", before_step=no_room)
+    with pytest.raises(OutOfMemory):
+        host_of(engine)
+    assert (engine.loads, engine.unloads) == (1, 1)
+
+
+def test_the_engine_is_told_for_whom_it_works(host_of, step_engine, ask, answers):
+    artists: list[str] = []
+
+    class Curious(step_engine):
+        def make(self, brief, *more):
+            artists.append(brief.artist)
+            return super().make(brief, *more)
+
+    answers(host_of(Curious((Words(title="Home"),), name="builtin-words")), ask(kind=BriefKind.LYRICS))
+    assert artists == ["ada"]
+
+
+def test_a_source_larger_than_any_song_is_refused_before_it_is_all_there(
+    host_of, repainter, ask, answers, store, monkeypatch
+):
+    monkeypatch.setattr(sources, "LARGEST_BYTES", 2_000_000)
+    store.put("uploads/long.wav", bytes(3_000_000), media_type="audio/wav")
+    last = answers(host_of(repainter), ask(source="uploads/long.wav", **REPAINT))[-1]
+    assert (last.code, last.retryable) == ("source_too_large", False)
+    assert last.sentence == "The source sound is too large; choose one of at most 2 MB."

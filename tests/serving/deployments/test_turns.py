@@ -108,13 +108,14 @@ def test_an_engine_that_found_too_little_room_gets_all_of_it():
     assert card.story == ["+music", "music", "-music", "+words", "words"]
 
 
-def test_after_running_out_of_memory_the_others_leave():
+@pytest.mark.parametrize("error", [NoRoom("too long a song"), MemoryError()])
+def test_after_running_out_of_memory_the_others_leave(error):
     card = Card(room=2)
     music, words = Model("music", card), Model("words", card)
     turn = turn_on(card)
     in_order(turn, music, words)
-    with pytest.raises(NoRoom):
-        asyncio.run(use(turn, words, error=NoRoom("too long a song")))
+    with pytest.raises(type(error)):
+        asyncio.run(use(turn, words, error=error))
     assert card.held == ["words"]
 
 
@@ -154,3 +155,22 @@ def test_whoever_stops_waiting_does_not_stop_the_others(shared):
 
     asyncio.run(crowd())
     assert done == [0, 2, 3]
+
+
+def test_a_call_cancelled_at_the_moment_of_its_turn_passes_it_on():
+    card = Card()
+    words = Model("words", card)
+    turn = turn_on(card)
+
+    async def story() -> None:
+        holder = turn.taken_by(words)
+        await holder.__aenter__()
+        left, last = asyncio.create_task(use(turn, words)), asyncio.create_task(use(turn, words))
+        await asyncio.sleep(0)
+        await holder.__aexit__(None, None, None)
+        left.cancel()
+        await asyncio.wait_for(last, 5)
+        assert left.cancelled()
+
+    asyncio.run(story())
+    assert card.story == ["+words", "words"]

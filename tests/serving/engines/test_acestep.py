@@ -319,3 +319,11 @@ def test_a_length_beyond_memory_is_refused_with_a_sentence_before_the_work(tiny_
     with pytest.raises(NotEnoughMemory, match="GB are free"):
         engine.make(brief(), stop)
     assert not stop.heard
+
+
+def test_weights_that_offload_brings_in_only_for_the_work_count_before_it(tiny_models):
+    engine = loaded("turbo", tiny_models)
+    assert engine._model.moving_gb == 0
+    engine._model.moving_gb = 10**6
+    with pytest.raises(NotEnoughMemory, match=r"needs 1000000\.\d GB"):
+        engine.make(brief(), lambda _: None)

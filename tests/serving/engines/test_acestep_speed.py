@@ -103,6 +103,28 @@ def test_tiles_of_one_size_give_the_sound_of_one_decoding(monkeypatch, length, c
     assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_decoders_weights_move_with_it_as_offload_needs(channels_last):
+    plain, quick = decoder(), decoder()
+    quicken(SimpleNamespace(transformer=None, vae=quick), Speed(tiles=True, channels_last=channels_last))
+    latents = torch.randn(1, 8, 4, dtype=torch.float64)
+    with torch.no_grad():
+        # another precision stands for another device, of which a processor has only one
+        expected = plain.to(torch.float64).decode(latents).sample
+        found = quick.to(torch.float64).decode(latents).sample
+    assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Conv1d, torch.nn.ConvTranspose1d])
+def test_channels_lie_together_in_the_weights_also_after_a_move(kind):
+    vae = decoder()
+    quicken(SimpleNamespace(transformer=None, vae=vae), Speed(tiles=True, channels_last=True))
+    vae.to(torch.float64)
+    weights = [module.weight.unsqueeze(2) for module in vae.decoder.modules() if isinstance(module, kind)]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
 @settings(max_examples=60, deadline=None)
 @given(length=st.integers(TILE_LATENTS + 1, 6 * TILE_LATENTS))
 def test_tiles_cover_every_latent_once_and_none_near_an_inner_edge(length):

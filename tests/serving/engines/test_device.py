@@ -4,6 +4,7 @@ What needs a card runs where there is one and is skipped elsewhere; nothing pret
 """
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,14 @@ from serving.engines.device import (
     free_gb,
     is_out_of_memory,
     preflight,
+    preflight_weights,
     release,
     resident_gb,
     seeded,
     smaller_once,
 )
 from studio.words.brief import BriefKind
-from studio.words.engine_spec import EngineSpec
+from studio.words.engine_spec import EngineSpec, ModelCard
 
 CPU = Device(kind="cpu", dtype_name="float32")
 SPEC = EngineSpec(name="big", label="Big model", version="1", kinds=(BriefKind.SONG,))
@@ -131,6 +133,17 @@ def test_preflight_says_what_is_needed_and_what_to_do() -> None:
     preflight(SPEC, CPU, needed_gb=0.0)
     with pytest.raises(NotEnoughMemory, match=r"Big model needs 99999\.0 GB on cpu, \d+\.\d GB are free: choose"):
         preflight(SPEC, CPU, needed_gb=99_999.0)
+
+
+def test_weights_take_twice_as_much_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "free_gb", lambda _: 10.0)
+    spec = replace(
+        SPEC, card=ModelCard(source="a/b", revision="main", architecture="X", memory_gb=6.0, download_gb=6.0)
+    )
+    preflight_weights(spec, Device(kind="cuda", dtype_name="bfloat16"))
+    with pytest.raises(NotEnoughMemory, match=r"needs 12\.0 GB on cpu, 10\.0 GB are free"):
+        preflight_weights(spec, CPU)
+    preflight_weights(replace(spec, card=None), CPU)
 
 
 def test_a_card_is_told_to_offload() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from serving.catalogue import known
+from serving.engines.device import NotEnoughMemory
 from serving.engines.image import COVER_PX, BadImageOptions, EmptyPicture, ImageModel
 from serving.engines.setup import Setup
 from studio.words.brief import Brief, BriefKind, Controls, UnfitBrief
@@ -215,3 +216,42 @@ def test_options_that_mean_nothing_are_refused_by_name(options):
     spec = known().spec_of("tiny-sdxl")
     with pytest.raises(BadImageOptions, match=next(iter(options))):
         ImageModel(Setup(spec=spec, options=options))
+
+
+def test_in_32_bits_weights_need_twice_what_the_catalogue_says(tiny_models, monkeypatch):
+    monkeypatch.setattr("serving.engines.device.free_gb", lambda _: 30.0)
+    entry = known().entry("z-image-turbo")
+    model = ImageModel(Setup(spec=entry.spec, folder=tiny_models / "tiny-z-image", device="cpu", options=entry.options))
+    with pytest.raises(NotEnoughMemory, match=r"needs 41\.0 GB on cpu"):
+        model.load()
+
+
+def test_the_catalogue_knows_what_the_weights_of_flux2_klein_take():
+    """Its published sizes in 16 bits: transformer and image codec of diffusers, and Qwen3 4B as its text encoder."""
+    import diffusers
+    import transformers
+
+    with torch.device("meta"):
+        parts = [
+            diffusers.Flux2Transformer2DModel(
+                num_layers=5,
+                num_single_layers=20,
+                num_attention_heads=24,
+                joint_attention_dim=7_680,
+                guidance_embeds=False,
+            ),
+            diffusers.AutoencoderKLFlux2(),
+            transformers.Qwen3Model(
+                transformers.Qwen3Config(
+                    vocab_size=151_936,
+                    hidden_size=2_560,
+                    intermediate_size=9_728,
+                    num_hidden_layers=36,
+                    num_attention_heads=32,
+                    num_key_value_heads=8,
+                    head_dim=128,
+                )
+            ),
+        ]
+    taken_gb = 2 * sum(weight.numel() for part in parts for weight in part.parameters()) / 1e9
+    assert known().spec_of("flux2-klein-4b").card.memory_gb == pytest.approx(taken_gb, abs=0.1)

@@ -1,5 +1,7 @@
 """The planner: its format, and on its tiny checkpoint the laws of plans, of understanding and of audio codes."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from serving.catalogue import known
+from serving.checkpoints import MANIFEST, check
 from serving.engines import planner_format as form
+from serving.engines.device import OutOfMemory
 from serving.engines.planner import NoCodes, Planner
 from serving.engines.setup import Setup
 from serving.engines.tiny import AUDIO_CODES
@@ -123,6 +128,18 @@ def test_lyrics_get_their_tags_in_the_studios_form_and_keep_every_line(planner):
     assert words(planner, replace(BRIEF, lyrics="la la", instrumental=True))[0].lyrics == ""
 
 
+def test_the_published_1_7b_is_saved_without_its_head_and_read_all_the_same(planner, tiny_models, tmp_path):
+    weights = load_file(tiny_models / "tiny-planner" / "model.safetensors")
+    folder = tmp_path / "bare"
+    shutil.copytree(tiny_models / "tiny-planner", folder, ignore=shutil.ignore_patterns(MANIFEST))
+    bare = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    save_file(bare, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["Qwen3Model"]}), "utf-8")
+    check(folder, known().spec_of("planner-1-7b").card, hashes=False)
+    assert words(Planner(Setup(spec=SPEC, folder=folder, device="cpu")), BRIEF) == words(planner, BRIEF)
+
+
 def test_plans_differ_by_seed_and_can_be_made_again_alone(planner):
     takes = planner.make(replace(BRIEF, takes=2), lambda _: None)
     assert takes[0].result != takes[1].result
@@ -191,3 +208,23 @@ def test_codes_need_a_length_and_a_planner(planner, tiny_models):
     other = Planner(Setup(spec=SPEC, folder=tiny_models / "tiny-qwen", device="cpu"))
     with pytest.raises(NoCodes, match="5 Hz planners"):
         other.codes_for(BRIEF, Plan(duration_s=10), seed=1, on_progress=lambda _: None)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_out_of_memory_is_tried_once_more_and_then_told(planner, monkeypatch, times):
+    expected = words(planner, BRIEF)
+    model = planner._loaded()
+    generate, left = model._generate, [None] * times
+
+    def failing(*args: object) -> None:
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        generate(*args)
+
+    monkeypatch.setattr(model, "_generate", failing)
+    if times == 1:
+        assert words(planner, BRIEF) == expected
+    else:
+        with pytest.raises(OutOfMemory):
+            words(planner, BRIEF)

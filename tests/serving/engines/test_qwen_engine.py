@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from serving.catalogue import known
+from serving.engines.device import OutOfMemory
 from serving.engines.qwen import Qwen
 from serving.engines.setup import Setup
 from serving.engines.song_words_schema import MODERATION_REASONS, PROMPT_MOST, TITLE_MOST
@@ -155,3 +156,33 @@ def test_unloaded_it_works_again(tiny_models):
 def test_a_kind_it_does_not_make_is_refused(qwen):
     with pytest.raises(UnfitBrief, match="choose another engine"):
         qwen.make(replace(BRIEF, kind=BriefKind.SONG), lambda _: None)
+
+
+def out_of_memory(monkeypatch, engine, *, times: int) -> None:
+    """Let the next so many texts of the engine's model end for want of memory."""
+    model = engine._loaded()
+    generate, left = model._generate, [None] * times
+
+    def failing(*args: object) -> None:
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        generate(*args)
+
+    monkeypatch.setattr(model, "_generate", failing)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_out_of_memory_is_tried_once_more_alone_and_then_told(qwen, monkeypatch, together):
+    brief = replace(BRIEF, takes=2)
+    expected = words(qwen, brief)
+    monkeypatch.setattr(qwen, "_setup", replace(qwen._setup, spec=replace(SPEC, takes_together=together)))
+    with monkeypatch.context() as once:
+        out_of_memory(once, qwen, times=1)
+        told: list[Progress] = []
+        assert [take.result for take in qwen.make(brief, told.append)] == expected
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions)
+    out_of_memory(monkeypatch, qwen, times=2)
+    with pytest.raises(OutOfMemory):
+        qwen.make(brief, lambda _: None)

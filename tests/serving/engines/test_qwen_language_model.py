@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from serving.engines.device import choose_device
-from serving.engines.language_model import Ask, BadLanguageModel, LanguageModel, TooLong, Written
+from serving.catalogue import known
+from serving.engines.device import NotEnoughMemory, choose_device
+from serving.engines.language_model import Ask, BadLanguageModel, LanguageModel, TooLong, Written, load_language_model
 from serving.engines.language_pen import NotFinite, NoWayOn, Pen, Row, Sampling, Shadow
+from serving.engines.setup import Setup
 from studio.words.take import Cancelled
 
 LINE = "[a-z ]{5,30}"
@@ -214,6 +216,12 @@ def test_a_folder_that_lacks_a_part_is_refused_with_a_sentence(tiny_models, tmp_
     (folder / lost).unlink()
     with pytest.raises(BadLanguageModel, match="broken"):
         LanguageModel(folder, choose_device("cpu"))
+
+
+def test_in_32_bits_weights_need_twice_what_the_catalogue_says(tiny_models, monkeypatch):
+    monkeypatch.setattr("serving.engines.device.free_gb", lambda _: 10.0)
+    with pytest.raises(NotEnoughMemory, match=r"needs 16\.2 GB on cpu"):
+        load_language_model(Setup(spec=known().spec_of("qwen-4b"), folder=tiny_models / "tiny-qwen", device="cpu"))
 
 
 def test_missing_weights_are_not_filled_with_random_ones(tiny_models, tmp_path):
