@@ -28,15 +28,18 @@ class Standing:
     remarks: tuple[str, ...] = ()
 
 
-def standing_of(applications: Mapping[str, Mapping[str, Any]], *, waited_s: float) -> Standing:
+def standing_of(
+    applications: Mapping[str, Mapping[str, Any]], *, waited_s: float, settle_s: float = SETTLE_S
+) -> Standing:
     """How the whole file stands.
 
-    It is ready when every application runs. One that failed, or has not come up within `SETTLE_S`, does not hold up
+    It is ready when every application runs. One that failed, or has not come up within ``settle_s``, does not hold up
     the others: then it is ready with the gateway and any engine.
 
     Args:
         applications: as Ray tells of them, by name; the gateway is the one with a route.
         waited_s: seconds since the file was applied.
+        settle_s: how long the slower ones are waited for.
 
     Raises:
         ApplicationFailed: nothing works, or the gateway does not, and waiting longer would not help.
@@ -45,7 +48,7 @@ def standing_of(applications: Mapping[str, Mapping[str, Any]], *, waited_s: floa
     if not missing:
         return Standing(ready=bool(applications))
     failed = {name for name, seen in missing.items() if seen["status"] == "DEPLOY_FAILED"}
-    if len(failed) < len(missing) and waited_s < SETTLE_S:
+    if len(failed) < len(missing) and waited_s < settle_s:
         return Standing(ready=False)
     doors = {name for name, seen in applications.items() if seen.get("route_prefix")}
     engines = applications.keys() - doors

@@ -21,7 +21,7 @@ from configs.secrets import Secrets
 from configs.settings import Settings
 from data.database import migrate
 from data.embedded_postgres import EmbeddedPostgres
-from serving.applications import standing_of
+from serving.applications import SETTLE_S, standing_of
 from serving.processes import ChildProcess, private_folder
 from serving.supervisor import Part
 from studio.errors import MelodeonError
@@ -193,8 +193,9 @@ class EnginesPart:
 
     name = "engines"
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+    def __init__(self, settings: Settings, secrets: Secrets, *, settle_s: float = SETTLE_S) -> None:
         self._settings = settings
+        self._settle_s = settle_s
         self._token = secrets.ray_token
         self._applied_at: float | None = None
         self._remarks: tuple[str, ...] = ()
@@ -259,7 +260,7 @@ class EnginesPart:
                 return False
             self._applied_at = time.monotonic()
         applications = (self._rest("GET") or {}).get("applications", {})
-        standing = standing_of(applications, waited_s=time.monotonic() - self._applied_at)
+        standing = standing_of(applications, waited_s=time.monotonic() - self._applied_at, settle_s=self._settle_s)
         self._remarks = standing.remarks
         return standing.ready
 

@@ -139,7 +139,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     )
     settings = load(var=var, serve=ports, models=ModelsSettings(folder=var / "models"))
     secrets = load_or_create(var)
-    part = EnginesPart(settings, secrets)
+    part = EnginesPart(settings, secrets, settle_s=30.0)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MELODEON_SERVE__CONFIG", str(ports.config))
         environment.setenv("MELODEON_MODELS__FOLDER", str(settings.models_folder))
