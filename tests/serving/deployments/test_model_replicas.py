@@ -144,7 +144,6 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
         environment.setenv("MELODEON_SERVE__CONFIG", str(ports.config))
         environment.setenv("MELODEON_MODELS__FOLDER", str(settings.models_folder))
         environment.setenv("OMP_NUM_THREADS", "1")
-        environment.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "1")
         part.start()
     try:
         running = Engines(settings, secrets)

@@ -108,10 +108,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     )
     settings, secrets = load(var=var, serve=ports), load_or_create(var)
     part = EnginesPart(settings, secrets)
-    with pytest.MonkeyPatch.context() as environment:
-        # else Ray waits half a minute for Serve's own actors, which never leave, before it ends
-        environment.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "1")
-        part.start()
+    part.start()
     try:
         assert until(part.ready, within_s=READY_S), part.last_words()
         yield Engines(settings, secrets, FolderStore(var / "objects", secrets.link_key))

@@ -1,6 +1,5 @@
 """The Qwen engine on its tiny checkpoint: what it writes is noise, but of the right form, bounded and reproducible."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +21,6 @@ SPEC = known().spec_of("tiny-qwen")
 SHORT = Controls(seed=5, duration_s=10.0)
 BRIEF = Brief(kind=BriefKind.LYRICS, description="a warm folk song", takes=1, controls=SHORT)
 LYRICS = "[Verse]\nWalking home beneath the moon\n\n[Chorus]\nOh the night is ours"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny sums on many threads mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
