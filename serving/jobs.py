@@ -15,7 +15,7 @@ from configs.settings import QUEUED_SONGS_MAX
 from data.access import NotFound, may_see_job
 from data.database import Session
 from data.ids import new_id
-from data.repositories import job_songs, job_times, lanes
+from data.repositories import job_songs, job_times, lanes, requests
 from data.repositories import jobs as job_rows
 from data.repositories.briefs import brief_to_json
 from data.repositories.texts import check_keepable
@@ -114,19 +114,20 @@ def request(
         raise BadRequestKey
     asked = _fingerprint(brief)
     lanes.open_and_lock(session, account.id, start_cost=plans.plan(account.plan).start_cost)
-    if (known := _known(session, account.id, key, asked)) is not None:
-        return known
+    line = _line(session, account.id, asked, key=key, queued_max=queued_max)
+    if line.known is not None:
+        return _known(session, account, line.known, key=key, asked=asked)
     brief = _fitted(brief, draw_seed)
-    _check_line(session, account.id, asked, takes=brief.takes, queued_max=queued_max)
+    _check_line(line, takes=brief.takes, queued_max=queued_max)
     job_id, price = JobId(new_id("job")), pricing.price_of(brief)
     state, reason = _hold(session, account.id, job_id, price, round_number=1, now=now)
-    song_ids = job_songs.new_ids(brief.takes)
-    job = job_rows.insert(
+    job = requests.insert(
         session,
         job_id=job_id,
         account_id=account.id,
         brief=brief,
-        song_ids=song_ids,
+        song_ids=requests.new_song_ids(brief.takes),
+        uses_guidance=catalogue.spec_of(brief.engine).uses_guidance,
         state=state,
         price_credits=price,
         key=key,
@@ -134,16 +135,6 @@ def request(
         trace_id=trace_id,
         reason=reason,
         reason_code=ledger.NoCredits.code if reason else "",
-    )
-    job_songs.insert(
-        session,
-        account_id=account.id,
-        job_id=job_id,
-        song_ids=song_ids,
-        brief=brief,
-        state=state,
-        reason=reason,
-        uses_guidance=catalogue.spec_of(brief.engine).uses_guidance,
     )
     if state is JobState.QUEUED:
         queue.wake(session, account.id)
@@ -175,7 +166,8 @@ def run_again(
     songs = job_songs.number_open(session, job_id)
     if not standing.state.ended or songs == 0:
         raise CannotRunAgain(standing.state)
-    _check_line(session, account.id, standing.request_hash, takes=songs, queued_max=queued_max)
+    line = _line(session, account.id, standing.request_hash, key="", queued_max=queued_max)
+    _check_line(line, takes=songs, queued_max=queued_max)
     price = pricing.price_of(replace(job.brief, takes=songs))
     state, reason = _hold(session, account.id, job_id, price, round_number=standing.round + 1, now=now)
     code = ledger.NoCredits.code if reason else ""
@@ -263,15 +255,12 @@ def _fitted(brief: Brief, draw_seed: Callable[[], int]) -> Brief:
     return brief
 
 
-def _known(session: Session, account_id: AccountId, key: str, asked: str) -> Job | None:
+def _known(session: Session, account: Account, known: tuple[JobId, str], *, key: str, asked: str) -> Job:
     """The Job that was asked for under this key before. Raises `KeyReused` if something else was."""
-    known = job_rows.by_key(session, account_id, key)
-    if known is None:
-        return None
-    job, fingerprint = known
+    job_id, fingerprint = known
     if fingerprint != asked:
         raise ledger.KeyReused(key)
-    return job
+    return get(session, account, job_id)
 
 
 def _fingerprint(brief: Brief) -> str:
@@ -279,8 +268,11 @@ def _fingerprint(brief: Brief) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_line(session: Session, account_id: AccountId, request_hash: str, *, takes: int, queued_max: int) -> None:
-    line = job_rows.line(session, account_id, request_hash, most=queued_max, quarantine_s=QUARANTINE_S)
+def _line(session: Session, account_id: AccountId, request_hash: str, *, key: str, queued_max: int) -> job_rows.Line:
+    return job_rows.line(session, account_id, request_hash, key=key, most=queued_max, quarantine_s=QUARANTINE_S)
+
+
+def _check_line(line: job_rows.Line, *, takes: int, queued_max: int) -> None:
     if line.quarantined:
         raise Quarantined
     if line.queued_songs + takes > queued_max:

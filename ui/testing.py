@@ -25,7 +25,7 @@ from configs.settings import load
 from data.database import Database
 from data.ids import new_id
 from data.object_store import NoObject, ObjectStore
-from data.repositories import jobs
+from data.repositories import requests
 from data.testing import broken_job_laws, stored_assets
 from serving import health
 from serving.api.services import Services, open_services
@@ -308,12 +308,13 @@ def spend(services: Services, account: Account, *, leave: int) -> None:
     now, job_id = services.now(), JobId(new_id("job"))
     with services.database.transaction() as session:
         price = ledger.balance(session, account.id).available_credits - leave
-        jobs.insert(
+        requests.insert(
             session,
             job_id=job_id,
             account_id=account.id,
             brief=Brief(description="an earlier song"),
             song_ids=(),
+            uses_guidance=False,
             state=JobState.PROCESSED,
             price_credits=price,
             key=f"spent:{job_id}",

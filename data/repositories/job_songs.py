@@ -8,11 +8,9 @@ from typing import Any
 from sqlalchemy import text
 
 from data.database import Session
-from data.ids import new_id
 from data.repositories import assets
 from studio.words.asset import Asset, AssetRole
-from studio.words.brief import Brief
-from studio.words.ids import AccountId, JobId, SongId
+from studio.words.ids import JobId, SongId
 from studio.words.job import JobState
 from studio.words.take import Section, TimedLine
 
@@ -57,65 +55,6 @@ class LostTake:
 
     index: int
     sentence: str
-
-
-_INSERT = text(
-    "INSERT INTO song (id, account_id, job_id, take_index, status, title, prompt, description, lyrics,"
-    " described_lyrics, instrumental, engine, seed, steps, guidance_scale, tempo_bpm, key, reason)"
-    " SELECT take.id, :account_id, :job_id, take.index, :status, :title, :prompt, :description, :lyrics,"
-    " :described_lyrics, :instrumental, :engine, take.seed, :steps, take.guidance_scale, :tempo_bpm, :key, :reason"
-    " FROM jsonb_to_recordset(CAST(:takes AS jsonb))"
-    " AS take(id text, index smallint, seed bigint, guidance_scale float8)"
-)
-
-
-def new_ids(takes: int) -> tuple[SongId, ...]:
-    """Ids for the Songs of one Job, in the order of its takes.
-
-    Lists show the newest first and break ties by id: so that the first take stands first, it gets the largest.
-    """
-    return tuple(SongId(song_id) for song_id in sorted((new_id("song") for _ in range(takes)), reverse=True))
-
-
-def insert(
-    session: Session,
-    *,
-    account_id: AccountId,
-    job_id: JobId,
-    song_ids: Sequence[SongId],
-    brief: Brief,
-    state: JobState,
-    reason: str,
-    uses_guidance: bool,
-) -> None:
-    """Add one Song (of `new_ids`) for each take that ``brief`` asks for, with the take's own seed and guidance."""
-    takes = [
-        {
-            "id": song_id,
-            "index": index,
-            "seed": brief.take_seed(index),
-            "guidance_scale": brief.take_guidance(index) if uses_guidance else None,
-        }
-        for index, song_id in enumerate(song_ids)
-    ]
-    values = {
-        "account_id": account_id,
-        "job_id": job_id,
-        "takes": json.dumps(takes),
-        "status": state.value,
-        "title": brief.title,
-        "prompt": brief.prompt,
-        "description": brief.description,
-        "lyrics": brief.lyrics,
-        "described_lyrics": brief.described_lyrics,
-        "instrumental": brief.instrumental,
-        "engine": brief.engine,
-        "steps": brief.controls.steps,
-        "tempo_bpm": brief.controls.tempo_bpm,
-        "key": brief.controls.key,
-        "reason": reason,
-    }
-    session.execute(_INSERT, values)
 
 
 _SET_STATUS = text(

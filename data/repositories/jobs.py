@@ -6,14 +6,14 @@ see tells listeners, on `CHANGED`, when the transaction commits; in the same sta
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, TextClause, text
 
 from data.database import Session
-from data.repositories.briefs import brief_from_json, brief_to_json
+from data.repositories.briefs import brief_from_json
 from studio.words.brief import Brief
 from studio.words.ids import AccountId, JobId, SongId
 from studio.words.job import Job, JobState, Stage
@@ -25,7 +25,7 @@ CANCEL: Final = "melodeon_cancel"
 """NOTIFY channel that tells the worker at work on a Job to stop; the payload is the Job's id."""
 
 
-def _sql(statement: str) -> TextClause:
+def sql(statement: str) -> TextClause:
     """The statement; ``{tell}`` in it tells listeners of the job row at hand."""
     return text(statement.replace("{tell}", f"pg_notify('{CHANGED}', account_id || ':' || id)"))
 
@@ -82,7 +82,6 @@ def _select(jobs: str, rest: str) -> TextClause:
 
 
 _BY_ID = _select("job", "WHERE j.id = :job_id")
-_BY_KEY = _select("job", "WHERE j.account_id = :account_id AND j.idempotency_key = :key")
 _RECENT = _select("job", "WHERE j.account_id = :account_id ORDER BY j.number DESC LIMIT :most")
 # Each half has an index of its own; "state IN (…)" would read the account's whole history or sort its whole queue.
 _ACTIVE = _select(
@@ -92,7 +91,8 @@ _ACTIVE = _select(
 )
 
 
-def _job(row: RowMapping) -> Job:
+def job_of(row: RowMapping) -> Job:
+    """The Job in a row that holds its columns, its progress's and the ids of its Songs."""
     state = JobState(row["state"])
     return Job(
         id=JobId(row["id"]),
@@ -120,68 +120,19 @@ def _job(row: RowMapping) -> Job:
 def by_id(session: Session, job_id: JobId) -> Job | None:
     """The Job of this id."""
     row = session.execute(_BY_ID, {"job_id": job_id}).mappings().one_or_none()
-    return _job(row) if row else None
-
-
-def by_key(session: Session, account_id: AccountId, key: str) -> tuple[Job, str] | None:
-    """The Job that was asked for under this idempotency key, and the hash of what was asked."""
-    row = session.execute(_BY_KEY, {"account_id": account_id, "key": key}).mappings().one_or_none()
-    return (_job(row), str(row["request_hash"])) if row else None
+    return job_of(row) if row else None
 
 
 def recent(session: Session, account_id: AccountId, *, most: int) -> tuple[Job, ...]:
     """The account's Jobs, newest first."""
     rows = session.execute(_RECENT, {"account_id": account_id, "most": most}).mappings()
-    return tuple(_job(row) for row in rows)
+    return tuple(job_of(row) for row in rows)
 
 
 def active(session: Session, account_id: AccountId, *, most: int) -> tuple[Job, ...]:
     """The account's queued and processing Jobs, oldest first."""
     rows = session.execute(_ACTIVE, {"account_id": account_id, "most": most}).mappings()
-    return tuple(_job(row) for row in rows)
-
-
-_INSERT = _sql(
-    "INSERT INTO job (id, account_id, kind, state, brief, price_credits, idempotency_key, request_hash, trace_id,"
-    "                 reason, reason_code, finished_at)"
-    " VALUES (:id, :account_id, :kind, :state, CAST(:brief AS jsonb), :price_credits, :key, :request_hash, :trace_id,"
-    "         :reason, :reason_code, CASE WHEN :ended THEN statement_timestamp() END)"
-    " RETURNING *, {tell}, NULL AS stage, NULL AS fraction, NULL AS message, CAST(:song_ids AS text[]) AS song_ids"
-)
-
-
-def insert(
-    session: Session,
-    *,
-    job_id: JobId,
-    account_id: AccountId,
-    brief: Brief,
-    song_ids: Sequence[SongId],
-    state: JobState,
-    price_credits: int,
-    key: str,
-    request_hash: str,
-    trace_id: str,
-    reason: str,
-    reason_code: str,
-) -> Job:
-    """Add a Job, ready at once, whose Songs are added after it; answers it without reading it again."""
-    values = {
-        "id": job_id,
-        "account_id": account_id,
-        "kind": brief.kind.value,
-        "state": state.value,
-        "brief": json.dumps(brief_to_json(brief)),
-        "price_credits": price_credits,
-        "key": key,
-        "request_hash": request_hash,
-        "trace_id": trace_id,
-        "reason": reason,
-        "reason_code": reason_code,
-        "ended": state.ended,
-        "song_ids": list(song_ids),
-    }
-    return _job(session.execute(_INSERT, values).mappings().one())
+    return tuple(job_of(row) for row in rows)
 
 
 _STANDING = text(
@@ -197,7 +148,7 @@ def lock(session: Session, job_id: JobId) -> Standing | None:
     return Standing(**{**row, "state": JobState(row["state"])}) if row else None
 
 
-_CLAIM = _sql(
+_CLAIM = sql(
     "UPDATE job SET state = 'processing', attempt = attempt + 1, reason = '', reason_code = '',"
     " lease_until = statement_timestamp() + make_interval(secs => :lease_s), started_at = statement_timestamp()"
     " WHERE id = (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued'"
@@ -233,7 +184,7 @@ def extend_lease(session: Session, job_id: JobId, attempt: int, *, lease_s: floa
     return answer
 
 
-_PROGRESS = _sql(
+_PROGRESS = sql(
     "INSERT INTO job_progress AS p (job_id, stage, fraction, message, stages, updated_at)"
     " SELECT id, :stage, :fraction, :message, CAST(:stages AS jsonb), statement_timestamp() FROM job"
     "  WHERE id = :job_id AND attempt = :attempt AND state = 'processing'"
@@ -277,25 +228,25 @@ def save_result(session: Session, job_id: JobId, attempt: int, *, name: str, res
     return bool(session.execute(_SAVE, values).rowcount)  # type: ignore[attr-defined]
 
 
-_END = _sql(
+_END = sql(
     "UPDATE job SET state = :state, lease_until = NULL, finished_at = statement_timestamp(), failures = :failures,"
     " reason = :reason, reason_code = :code,"
     " objects_swept = (attempt = 0 OR (attempt = 1 AND :tidy)) WHERE id = :job_id RETURNING {tell}"
 )
-_REQUEUE = _sql(
+_REQUEUE = sql(
     "UPDATE job SET state = 'queued', lease_until = NULL, failures = :failures,"
     " losses = losses + CAST(:lost AS integer), reason = :reason, reason_code = :code,"
     " ready_at = statement_timestamp() + make_interval(secs => :pause_s) WHERE id = :job_id"
     " RETURNING {tell}"
 )
-_RENEW = _sql(
+_RENEW = sql(
     "UPDATE job SET state = :state, round = round + 1, failures = 0, losses = 0, cancel_requested = false,"
     " ready_at = now(),"
     " started_at = NULL, finished_at = CASE WHEN :ended THEN statement_timestamp() END, price_credits = :price_credits,"
     " results = results - 'music' - 'cover' - 'tags', reason = :reason, reason_code = :code, objects_swept = false"
     " WHERE id = :job_id RETURNING {tell}"
 )
-_ASK_TO_CANCEL = _sql(
+_ASK_TO_CANCEL = sql(
     "UPDATE job SET cancel_requested = true WHERE id = :job_id RETURNING pg_notify(:channel, id), {tell}"
 )
 
@@ -338,7 +289,9 @@ _LINE = text(
     "  FROM (SELECT id FROM job WHERE account_id = :account_id AND state = 'queued' LIMIT :most) q"
     "  JOIN song ON song.job_id = q.id AND song.status = 'queued') AS queued_songs,"
     " EXISTS (SELECT 1 FROM job WHERE request_hash = :request_hash AND reason_code = 'poison'"
-    "  AND finished_at > statement_timestamp() - make_interval(secs => :quarantine_s)) AS quarantined"
+    "  AND finished_at > statement_timestamp() - make_interval(secs => :quarantine_s)) AS quarantined,"
+    " known.id AS known_id, known.request_hash AS known_hash"
+    " FROM (SELECT) AS always LEFT JOIN job known ON known.account_id = :account_id AND known.idempotency_key = :key"
 )
 _HAS_READY = text(
     "SELECT EXISTS (SELECT 1 FROM job WHERE account_id = :account_id AND state = 'queued'"
@@ -348,24 +301,36 @@ _HAS_READY = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What stands before a new Job: the account's waiting songs, and whether this very request is in quarantine."""
+    """What stands before a new Job.
 
+    Attributes:
+        known: the Job that was asked for under the same idempotency key, and the hash of what was asked.
+        queued_songs: the account's waiting songs.
+        quarantined: whether this very request stopped replica after replica a short while ago.
+    """
+
+    known: tuple[JobId, str] | None
     queued_songs: int
     quarantined: bool
 
 
-def line(session: Session, account_id: AccountId, request_hash: str, *, most: int, quarantine_s: float) -> Line:
+def line(
+    session: Session, account_id: AccountId, request_hash: str, *, key: str, most: int, quarantine_s: float
+) -> Line:
     """What stands before a Job of this request.
 
     Args:
         session: the caller's transaction.
         account_id: whose Job.
         request_hash: of what is asked for.
+        key: the idempotency key it is asked for under; empty for none.
         most: Jobs up to which waiting songs are counted.
         quarantine_s: seconds for which a request that ended as ``poison``, whoever asked, stays in quarantine.
     """
-    values = {"account_id": account_id, "request_hash": request_hash, "most": most, "quarantine_s": quarantine_s}
-    return Line(**session.execute(_LINE, values).mappings().one())
+    values = {"account_id": account_id, "request_hash": request_hash, "key": key, "most": most}
+    row = session.execute(_LINE, {**values, "quarantine_s": quarantine_s}).one()
+    known = (JobId(row.known_id), row.known_hash) if row.known_id else None
+    return Line(known=known, queued_songs=row.queued_songs, quarantined=row.quarantined)
 
 
 def has_ready(session: Session, account_id: AccountId) -> bool:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,11 +13,10 @@ from sqlalchemy import event, text
 
 from data.database import Database, Session
 from data.ids import new_id
-from data.repositories import accounts, assets, job_songs, songs
+from data.repositories import accounts, assets, job_songs, requests, songs
 from data.repositories.job_songs import MadeTake
 from data.repositories.songs import BadTitle, NotFinished, WrongState
 from data.repositories.texts import UnkeepableText
-from data.tables import JobRow
 from studio.words.account import Account
 from studio.words.asset import Asset, AssetRole
 from studio.words.brief import Brief
@@ -28,6 +26,7 @@ from studio.words.song import DownloadRule, Song
 from studio.words.take import Section, TimedLine
 
 BRIEF = Brief(description="a song about rain", lyrics="[verse]\nrain", described_lyrics="rain", title="Rain", takes=2)
+SAID = {"said": '{"text": {"lyrics": "rain"}}'}
 MakeSongs = Callable[..., tuple[SongId, ...]]
 
 
@@ -63,24 +62,6 @@ def _take(index: int, name: str, *, cover: str | None = None, tags: tuple[str, .
     )
 
 
-def _new_job(session: Session, account: Account) -> JobId:
-    row = JobRow(
-        id=new_id("job"),
-        account_id=account.id,
-        kind="song",
-        state="processed",
-        brief=asdict(BRIEF),
-        results={"text": {"lyrics": "rain"}},
-        price_credits=2,
-        idempotency_key=new_id("job"),
-        request_hash="",
-        finished_at=datetime.now(UTC),
-    )
-    session.add(row)
-    session.flush()
-    return JobId(row.id)
-
-
 @pytest.fixture
 def make_songs(database: Database, ada: Account) -> MakeSongs:
     """Makes one Job with two finished Songs of ``account`` (default: Ada)."""
@@ -88,17 +69,23 @@ def make_songs(database: Database, ada: Account) -> MakeSongs:
 
     def make(account: Account = ada, *, finished: bool = True, shared_cover: bool = False) -> tuple[SongId, ...]:
         with database.transaction() as session:
-            job_id = _new_job(session, account)
-            job_songs.insert(
+            job_id = JobId(new_id("job"))
+            requests.insert(
                 session,
-                account_id=account.id,
                 job_id=job_id,
-                song_ids=job_songs.new_ids(BRIEF.takes),
+                account_id=account.id,
                 brief=BRIEF,
-                state=JobState.QUEUED,
-                reason="",
+                song_ids=requests.new_song_ids(BRIEF.takes),
                 uses_guidance=False,
+                state=JobState.QUEUED,
+                price_credits=2,
+                key=job_id,
+                request_hash="",
+                trace_id="",
+                reason="",
+                reason_code="",
             )
+            session.execute(text("UPDATE job SET state = 'processed', finished_at = now(), results = :said"), SAID)
             if finished:
                 cover = f"{job_id}.png" if shared_cover else None
                 takes = [_take(index, f"{next(numbers)}", cover=cover) for index in range(2)]
