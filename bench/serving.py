@@ -3,11 +3,12 @@
     python bench/serving.py [--quick] [--json] [--csv FILE]
 
 The whole product with the laptop profile and the built-in engines, changed in three things: one song replica instead
-of one or two, and every application takes as many calls at once as the bench has songs. "Gateway overhead" is a call
-for tags by the product's own client, over connections kept open as the worker's are, from its begin to its end, less
-the seconds that the engine says it took: client, HTTP, gateway, Serve and the host. "Cancel → the engine works on the
-next song" contains the next call's own way to the engine. The last cases change the Serve file as an engineer does,
-through Ray's door, while songs of the queue are made. ``--quick`` takes fewer calls and songs.
+of one or two, and every application takes as many calls at once as the bench has songs. "A call without a model" is
+one for tags by the product's own client, over connections kept open as the worker's are, from its begin to its end,
+less the seconds that the engine says it took; "gateway overhead" is what it takes longer than Ray Serve alone over the
+same hops (`bare_serve.py`): client, gateway, router and host. "Cancel → the engine works on the next song" contains
+the next call's own way to the engine. The last cases change the Serve file as an engineer does, through Ray's door,
+while songs of the queue are made. ``--quick`` takes fewer calls and songs.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import bare_serve
 import yaml
 from harness import row, run
 from report import percentile
@@ -80,10 +82,11 @@ def measure(size: Size) -> list[dict[str, object]]:
         path = Path(folder) / "bench.yaml"
         path.write_text(yaml.safe_dump(laptop(most)))
         settings = {"MELODEON_SERVE__CONFIG": str(path), "MELODEON_WORKER__CONCURRENCY": str(max(4, most))}
+        bare_ms = bare_serve.times_ms(size.calls)
         with whole_stack(settings) as stack:
             bench = Bench(stack, size)
             return [
-                *bench.gateway_overhead(),
+                *bench.gateway_overhead(bare_ms),
                 *bench.first_progress(),
                 *bench.cancelling(),
                 *bench.changes_under_load(),
@@ -128,8 +131,8 @@ class Bench:
         self._config = laptop(int(size.running * MORE))
         self._config["http_options"]["port"] = stack.services.settings.serve.http_port
 
-    def gateway_overhead(self) -> list[dict[str, object]]:
-        """Calls for tags, one after the other."""
+    def gateway_overhead(self, bare_ms: list[float]) -> list[dict[str, object]]:
+        """Calls for tags, one after the other, beside those of Ray Serve alone."""
         brief = Brief(kind=BriefKind.TAGS, description="warm folk about rain on a tin roof", takes=1)
 
         async def calls(number: int, *, pause_s: float = 0.0) -> list[float]:
@@ -144,8 +147,12 @@ class Bench:
         times_ms = asyncio.run(calls(self._size.calls))
         rested_ms = asyncio.run(calls(self._size.first_events, pause_s=REST_S))
         return [
-            row("gateway overhead, p50", percentile(times_ms, 0.5), "ms", 10),
-            row("gateway overhead, p99", percentile(times_ms, 0.99), "ms", 50),
+            row("a call without a model, p50", percentile(times_ms, 0.5), "ms", None),
+            row("a call without a model, p99", percentile(times_ms, 0.99), "ms", None),
+            row("of it Ray Serve alone over the same hops, p50", percentile(bare_ms, 0.5), "ms", None),
+            row("of it Ray Serve alone over the same hops, p99", percentile(bare_ms, 0.99), "ms", None),
+            row("gateway overhead, p50", percentile(times_ms, 0.5) - percentile(bare_ms, 0.5), "ms", 10),
+            row("gateway overhead, p99", percentile(times_ms, 0.99) - percentile(bare_ms, 0.99), "ms", 50),
             row(f"the same after {REST_S:g} s of rest, p50", percentile(rested_ms, 0.5), "ms", None),
         ]
 
