@@ -7,7 +7,7 @@ UI := ui/components/melodeon_ui
 PROMPT ?= dreamy synthwave about driving home at midnight
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-models install-dev run song test test-long lint types fmt bench components
+.PHONY: help install install-models install-dev run song test test-long lint types audit fmt bench components
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,12 +51,15 @@ lint: install-dev ## style and architecture
 types: install-dev ## types, strictly
 	$(BIN)/mypy
 
+audit: install-dev ## known holes, careless code, secrets; ADVISORIES=a checkout of PyPA's advisory database
+	$(BIN)/python tools/audit.py $(if $(ADVISORIES),--advisories $(ADVISORIES))
+
 fmt: install-dev ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 bench: install-dev ## every published figure, quickly; `make bench ARGS=` for the full run
-	@for script in bench/*.py; do case $$script in bench/report.py) ;; *) $(BIN)/python $$script $(if $(filter undefined,$(origin ARGS)),--quick,$(ARGS)) || exit 1;; esac; done
+	@for script in bench/*.py; do case $$script in bench/report.py|bench/bare_serve.py) ;; *) $(BIN)/python $$script $(if $(filter undefined,$(origin ARGS)),--quick,$(ARGS)) || exit 1;; esac; done
 
 components: ## build the browser components (needs Node.js 20)
 	cd $(UI)/frontend && npm ci --no-audit --no-fund && npm run check && npm run build

@@ -1,4 +1,4 @@
-"""What a Brief costs, in Credits."""
+"""What a Brief or a studio service costs, in Credits: the one price list."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,6 +21,19 @@ CREDITS_PER_TAKE: Final[Mapping[BriefKind, int]] = MappingProxyType(
     }
 )
 """The price list: one line a kind of Brief."""
+
+
+CREDITS_PER_SERVICE: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "song": CREDITS_PER_TAKE[BriefKind.SONG],
+        "separation": 1,
+        "mastering": 1,
+        "transcription": 1,
+        "enhancement": 1,
+        "sound": 1,
+    }
+)
+"""One use of each service of the studio, as the public price list names them. The same Credits pay for all."""
 
 
 def price_of(brief: Brief) -> int:

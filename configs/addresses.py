@@ -4,10 +4,11 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from typing import Literal
+from urllib.parse import quote, urlsplit
 
 from configs.secrets import Secrets
-from configs.settings import Settings
+from configs.settings import Settings, StripeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Running:
         web_url, gateway_url: without a trailing slash; ``web_url`` is empty while no pages are served.
         database_port: of the embedded Postgres, None when another database is used.
         ray_ports: those Ray was started with, by their setting; empty when it runs elsewhere.
+        pretended_stripe_port: of the fake that payments go to; None when they are real or off.
     """
 
     pid: int
@@ -26,15 +28,61 @@ class Running:
     gateway_url: str
     database_port: int | None
     ray_ports: dict[str, int] = field(default_factory=dict)
+    pretended_stripe_port: int | None = None
 
 
-def database_url(settings: Settings, secrets: Secrets) -> str:
-    """SQLAlchemy URL of the database: the one configured, else the embedded server's."""
-    if settings.database.url is not None:
-        return settings.database.url.get_secret_value()
-    return (
-        f"postgresql+psycopg://melodeon:{quote(secrets.database_password)}@127.0.0.1:{settings.database.port}/melodeon"
+Login = Literal["owner", "app", "worker", "billing", "analyst"]
+"""Who asks the database: the operator's commands and migrations, the web process, the worker, its payments, people
+who only look. What each may do stands in ``data/migrations/sql/grants.sql``."""
+
+
+def database_url(settings: Settings, secrets: Secrets, *, role: Login) -> str:
+    """SQLAlchemy URL of the database for one login: the one configured, else the embedded server's.
+
+    Where a database is configured and ``role`` has no address of its own there, it is everybody's address.
+    """
+    database = settings.database
+    if database.url is None:
+        user, password = _embedded_logins(secrets)[role]
+        return f"postgresql+psycopg://{user}:{quote(password)}@127.0.0.1:{database.port}/melodeon"
+    own = {"owner": database.owner_url, "worker": database.worker_url, "billing": database.billing_url}.get(role)
+    return (own or database.url).get_secret_value()
+
+
+def login_passwords(secrets: Secrets) -> dict[str, str]:
+    """The passwords that the embedded server is to know, by the name of the login; its owner's it knows already."""
+    return dict(login for role, login in _embedded_logins(secrets).items() if role != "owner")
+
+
+def _embedded_logins(secrets: Secrets) -> dict[Login, tuple[str, str]]:
+    return {
+        "owner": ("melodeon", secrets.database_password),
+        "app": ("melodeon_app", secrets.app_password),
+        "worker": ("melodeon_worker", secrets.worker_password),
+        "billing": ("melodeon_billing", secrets.billing_password),
+        "analyst": ("melodeon_analyst", secrets.analyst_password),
+    }
+
+
+def pretended_keys(var: Path) -> Path:
+    """The file by which the fake Stripe of this installation shares its keys."""
+    return var / "fake-stripe" / "keys.json"
+
+
+def pretended_stripe(var: Path, port: int) -> StripeSettings:
+    """Payments by the fake Stripe of this installation, on this port of this machine."""
+    keys = json.loads(pretended_keys(var).read_text())
+    return StripeSettings(
+        api_key=keys["api_key"], webhook_secrets=(keys["webhook_secret"],), base_url=f"http://127.0.0.1:{port}"
     )
+
+
+def pretended_stripe_port(settings: Settings) -> int | None:
+    """The port of the fake Stripe; None when payments are real or off."""
+    key, url = settings.stripe.api_key, settings.stripe.base_url
+    if key is None or url is None or not key.get_secret_value().startswith("sk_fake_"):
+        return None
+    return urlsplit(url).port
 
 
 def gateway_url(settings: Settings) -> str:
@@ -103,4 +151,7 @@ def attach(settings: Settings) -> Settings:
     database = settings.database
     if running.database_port is not None:
         database = database.model_copy(update={"port": running.database_port})
-    return settings.model_copy(update={"serve": serve, "web": web, "database": database})
+    stripe = settings.stripe
+    if running.pretended_stripe_port is not None:
+        stripe = pretended_stripe(settings.var, running.pretended_stripe_port)
+    return settings.model_copy(update={"serve": serve, "web": web, "database": database, "stripe": stripe})

@@ -19,17 +19,25 @@ class Secrets:
 
     Attributes:
         database_password: of the embedded Postgres' owner.
+        app_password, worker_password, billing_password, analyst_password: of the logins of the embedded Postgres that
+            may do less than its owner; see ``configs.addresses``.
         cookie_secret: Streamlit's signing key for XSRF and its own cookies.
         gateway_key: whoever sends it may use the gateway.
         ray_token: whoever sends it may use the Ray cluster, which runs code.
         link_key: signs the folder store's download links.
+        seal_key: seals what must be read again from the database: the secrets of second factors.
     """
 
     database_password: str
+    app_password: str
+    worker_password: str
+    billing_password: str
+    analyst_password: str
     cookie_secret: str
     gateway_key: str
     ray_token: str
     link_key: str
+    seal_key: str
 
     def __repr__(self) -> str:
         return "Secrets(…)"

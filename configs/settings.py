@@ -33,12 +33,25 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class DatabaseSettings(_Section):
-    """Postgres. Without ``url`` the product starts its own server under ``var/postgres``."""
+    """Postgres. Without ``url`` the product starts its own server under ``var/postgres``.
+
+    With ``url`` every part logs in there, unless it has an address of its own: ``owner_url`` for migrations and the
+    operator's commands, ``worker_url`` for the worker, ``billing_url`` for payments.
+    """
 
     url: SecretStr | None = None
+    owner_url: SecretStr | None = None
+    worker_url: SecretStr | None = None
+    billing_url: SecretStr | None = None
     port: Port = 5433
     pool_size: int = Field(default=10, ge=1, le=200)
     statement_timeout_s: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_server(self) -> Self:
+        if self.url is None and (self.owner_url or self.worker_url or self.billing_url):
+            raise ValueError("owner_url, worker_url and billing_url need url beside them, on the same server")
+        return self
 
 
 class StoreSettings(_Section):
@@ -114,6 +127,58 @@ class WorkerSettings(_Section):
         return self
 
 
+class MailSettings(_Section):
+    """How letters go out. Without ``smtp_url`` they are written to files under ``var/mail``.
+
+    ``smtp_url``: ``smtps://`` speaks TLS from the first byte, ``smtp://`` asks for it by STARTTLS and sends nothing
+    without, ``smtp+plain://`` never does (for a relay on this machine).
+    """
+
+    smtp_url: SecretStr | None = None
+    sender: str = Field(
+        default="Melodeon <melodeon@localhost>", pattern=r"^[^\x00-\x1f\x7f]*[^@\s\x00-\x1f\x7f]@[^@\s]+$"
+    )
+
+
+class LimitSettings(_Section):
+    """How often one account (without one: one address) may come, over all replicas; half of it may come at once."""
+
+    writes_per_minute: int = Field(default=600, ge=2)
+    songs_per_minute: int = Field(default=120, ge=2)
+
+
+class OidcProvider(_Section):
+    """A provider of OpenID Connect by which people may sign in beside passwords.
+
+    ``name`` is a short word for addresses (without ``_``, which the library behind it cannot bear), ``label`` what the
+    button says, ``metadata_url`` the provider's ``…/.well-known/openid-configuration``.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9]{0,31}$")
+    label: str = Field(min_length=1, max_length=40)
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr
+    metadata_url: str = Field(pattern=r"^https?://.+/\.well-known/openid-configuration$")
+
+
+class StripeSettings(_Section):
+    """Payments. Without ``api_key`` they are off and everything else works.
+
+    ``webhook_secrets`` are the signing secrets of the endpoint at Stripe: one, or two while it is being changed.
+    ``base_url`` is another address than Stripe's own: that of the fake.
+    """
+
+    api_key: SecretStr | None = None
+    webhook_secrets: tuple[SecretStr, ...] = ()
+    base_url: str | None = None
+
+    @model_validator(mode="after")
+    def _hears_what_it_sells(self) -> Self:
+        if self.api_key is not None and not self.webhook_secrets:
+            raise ValueError("webhook_secrets must be set beside api_key, or nobody gets what they paid for")
+        return self
+
+
 class LogSettings(_Section):
     """Logs are JSON lines when a machine reads them and coloured text on a terminal."""
 
@@ -147,7 +212,11 @@ class Settings(BaseSettings):
     serve: ServeSettings = ServeSettings()
     models: ModelsSettings = ModelsSettings()
     worker: WorkerSettings = WorkerSettings()
+    stripe: StripeSettings = StripeSettings()
     logs: LogSettings = LogSettings()
+    mail: MailSettings = MailSettings()
+    limits: LimitSettings = LimitSettings()
+    oidc: tuple[OidcProvider, ...] = ()
     signup_credits: int = Field(default=100, ge=0)
     queued_songs_max: int = Field(default=QUEUED_SONGS_MAX, ge=1)
 

@@ -1,6 +1,8 @@
-"""The one policy: who may see, change and download what. Pure functions on words; every door and page asks here.
+"""The one policy: who may see, change, hide and download what. Pure functions on words; every door and page asks here.
 
-"Nobody signed in" is ``None``. Deleted songs never come out of the repositories, so they need no rule.
+"Nobody signed in" is ``None``. Deleted songs never come out of the repositories, so they need no rule. Moderators and
+admins answer for the house: they see what is private and may hide what is published, and that is all. They never edit,
+delete or download in somebody's name, and of a song they see what everybody would see of it, not how it was asked for.
 """
 
 from studio.errors import MelodeonError
@@ -25,8 +27,13 @@ def may_see(account: Account | None, song: Song) -> bool:
 
 
 def may_edit(account: Account | None, song: Song) -> bool:
-    """Only the owner renames, publishes, hides and deletes."""
+    """Only the owner renames, publishes and deletes."""
     return _owns(account, song)
+
+
+def may_hide(account: Account | None, song: Song) -> bool:
+    """The owner makes it private again; whoever answers for the house takes it away from everybody else."""
+    return _owns(account, song) or _has(account, Role.MODERATOR, Role.ADMIN)
 
 
 def may_download(account: Account | None, song: Song, *, follows: bool = False) -> bool:
@@ -49,6 +56,11 @@ def may_download(account: Account | None, song: Song, *, follows: bool = False) 
 def may_see_job(account: Account | None, job: Job) -> bool:
     """A Job shows what somebody typed: its owner's, and the admin's who must explain failures."""
     return (account is not None and account.id == job.account_id) or _has(account, Role.ADMIN)
+
+
+def may_administrate(account: Account | None) -> bool:
+    """Only an admin sees other people's accounts, gives roles and reads the audit log."""
+    return _has(account, Role.ADMIN)
 
 
 def _owns(account: Account | None, song: Song) -> bool:

@@ -19,6 +19,7 @@ MP3_KBITS: Final = 192
 """Constant bit rate of the file for listening, in 1000 bit/s."""
 
 _BLOCK_FRAMES: Final = 1 << 16
+_FORMATS: Final = {"wav": ("WAV", "WAVEX"), "flac": ("FLAC",), "ogg": ("OGG",), "mp3": ("MP3",)}
 _PCM24_STEPS: Final = 1 << 23
 # libsndfile maps its compression level 0 … 1 to 320 … 32 kbit/s at this sample rate (mpeg_l3_encode.c).
 _MP3_LEVEL: Final = (320 - MP3_KBITS) / (320 - 32)
@@ -106,6 +107,41 @@ def read(path: Path) -> Clip:
         return Clip(samples=np.ascontiguousarray(frames.T), rate_hz=file.samplerate)
 
 
+@contextmanager
+def reading_as(descriptor: int, form: str) -> Iterator[tuple[int, int, Iterator[NDArray[np.float32]]]]:
+    """Rate in Hz, channels and the frames ``[frames, channels]`` in blocks of an open file of somebody else.
+
+    Args:
+        form: ``wav``, ``flac``, ``ogg`` or ``mp3``; a file that libsndfile takes for anything else is refused.
+
+    Raises:
+        UnreadableAudio: it is not a sound of that form.
+    """
+    with _reading(descriptor) as file:
+        if file.format not in _FORMATS[form]:
+            raise UnreadableAudio(Path(form), f"{file.format} inside")
+        yield file.samplerate, file.channels, file.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+
+
+def write_float_wav(samples: Path, path: Path, *, rate_hz: int, channels: int) -> int:
+    """Write raw float32 frames (little-endian, interleaved) as a WAV of 32-bit floats; answers the number of frames.
+
+    Raises:
+        AudioNotWritten: the disk is full or the folder cannot be written.
+    """
+    frames = 0
+    with (
+        samples.open("rb") as raw,
+        _writing(path),
+        soundfile.SoundFile(path, "w", rate_hz, channels, "FLOAT", format="WAV") as file,
+    ):
+        while block := raw.read(_BLOCK_FRAMES * channels * 4):
+            whole = np.frombuffer(block, "<f4").reshape(-1, channels)
+            file.write(whole)
+            frames += len(whole)
+    return frames
+
+
 def read_duration_s(path: Path) -> float:
     """How long a sound file is in seconds, by its header: cheap, and told before memory is taken for its sound.
 
@@ -187,9 +223,9 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[soundfile.SoundFile]:
+def _reading(place: Path | int) -> Iterator[soundfile.SoundFile]:
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(place, closefd=isinstance(place, Path)) as file:
             yield file
     except soundfile.LibsndfileError as error:
-        raise UnreadableAudio(path, str(error)) from error
+        raise UnreadableAudio(place if isinstance(place, Path) else Path("sound"), str(error)) from error

@@ -2,7 +2,7 @@
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
+from data.roles import grant_roles
 from studio.errors import MelodeonError
 
 __all__ = ["Database", "DatabaseBusy", "DatabaseUnreachable", "Session", "head", "migrate", "revision"]
@@ -146,8 +147,14 @@ class Database:
         self._engine.dispose()
 
 
-def migrate(url: str) -> None:
-    """Bring the schema to `head`, in one transaction. Safe to call from several processes at once: they stand in line.
+def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
+    """Bring the schema to `head` and the roles to what each may do, in one transaction.
+
+    Safe to call from several processes at once: they stand in line.
+
+    Args:
+        url: of a user that owns the tables.
+        passwords: see `data.roles.grant_roles`.
 
     Raises:
         DatabaseUnreachable: no connection.
@@ -157,6 +164,7 @@ def migrate(url: str) -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        grant_roles(connection, passwords)
 
 
 def revision(url: str) -> str | None:

@@ -41,6 +41,7 @@ __all__ = [
     "ServerExited",
     "WrongPassword",
     "end_orphan",
+    "free_port",
 ]
 
 _log = structlog.get_logger(__name__)
@@ -296,6 +297,14 @@ class EmbeddedPostgres:
             # The details of a failed statement, and its text, quote what people wrote: not into the log.
             for name, value in (("log_error_verbosity", "terse"), ("log_min_error_statement", "panic")):
                 connection.execute(f"ALTER ROLE {USER} SET {name} = {value}")
+                connection.execute(f"ALTER DATABASE {DATABASE} SET {name} = {value}")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def end_orphan(folder: Path) -> None:

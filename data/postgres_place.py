@@ -88,7 +88,7 @@ def settle(folder: Path, *, outside: Path) -> Place:
         ClosedPlace: existing data belong to another user or cannot be reached.
         ProgramsMissing: there is no Postgres for this platform.
     """
-    programs = _installed_programs()
+    programs = installed_programs()
     link = folder / "data"
     if os.geteuid() != 0:
         if link.exists() and link.stat().st_uid != os.geteuid():
@@ -111,7 +111,8 @@ def settle(folder: Path, *, outside: Path) -> Place:
     return Place(data=link.resolve(), programs=_reachable_programs(programs, home, run_as), run_as=run_as)
 
 
-def _installed_programs() -> Path:
+def installed_programs() -> Path:
+    """The folder of Postgres' programs; raises `ProgramsMissing`."""
     # find_spec of a top-level name does not run the package.
     spec = util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:

@@ -8,7 +8,6 @@ import itertools
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ import psycopg
 from sqlalchemy import text
 
 from data.database import Database, Session, migrate
-from data.embedded_postgres import EmbeddedPostgres, FolderInUse, end_orphan
+from data.embedded_postgres import EmbeddedPostgres, FolderInUse, end_orphan, free_port
 from studio.words.asset import Asset
 
 _PREFIX: Final = "melodeon-tests-"
@@ -87,13 +86,6 @@ def stored_assets(session: Session) -> list[Asset]:
     """Every object that somebody needs, as the database describes it."""
     rows = session.execute(text("SELECT key, sha256, media_type, size_bytes FROM asset WHERE released_at IS NULL"))
     return [Asset(key=row.key, sha256=row.sha256, media_type=row.media_type, size_bytes=row.size_bytes) for row in rows]
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from configs.settings import Settings
 from data.database import Database, head, revision
 from data.object_store import ObjectStore
 from data.repositories import queue_health
+from data.roles import may_edit_books
 from serving.client import GatewayClient
 from studio.errors import MelodeonError
 
@@ -97,6 +98,34 @@ class OutdatedSchema(MelodeonError):
         super().__init__(
             f"The tables are at revision {have or 'none'}, this version wants {want}; run `melodeon migrate`."
         )
+
+
+def check_logins(urls: Mapping[str, str]) -> Check:
+    """No part of the product could change what was booked: each has a login of its own.
+
+    Args:
+        urls: how each part reaches the database, by its name.
+    """
+
+    def look() -> str:
+        mighty = [part for part, url in urls.items() if _may_edit_books(url)]
+        if not mighty:
+            return f"{', '.join(urls)}: each has a login of its own, and none can change what was booked."
+        return (
+            f"{', '.join(mighty)}: the login may change everything in the database. All works; to be safer give each "
+            "part a login of its own, see “Logins of the database” in docs/operators.md."
+        )
+
+    return _check("database logins", look, "Check MELODEON_DATABASE__* or run `melodeon migrate`.")
+
+
+def _may_edit_books(url: str) -> bool:
+    database = Database(url, pool_size=1)
+    try:
+        with database.transaction() as session:
+            return may_edit_books(session)
+    finally:
+        database.dispose()
 
 
 def check_store(store: ObjectStore) -> Check:
@@ -207,6 +236,7 @@ def all_checks(
     *,
     database: Database,
     database_url: str,
+    logins: Mapping[str, str],
     store: ObjectStore,
     gateway: GatewayClient,
     web_url: str,
@@ -218,7 +248,7 @@ def all_checks(
         check_disk(settings.var),
         check_secrets(settings.var),
         database_check,
-        *([check_worker(database)] if database_check.ok else []),
+        *([check_logins(logins), check_worker(database)] if database_check.ok else []),
         check_store(store),
         *check_engines(gateway),
         check_address(web_url, settings.web.host),

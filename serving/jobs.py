@@ -178,6 +178,17 @@ def run_again(
     return get(session, account, job_id)
 
 
+def price_again(session: Session, account: Account, job_id: JobId) -> int:
+    """Credits that `run_again` would set aside for this Job now; 0 when there is nothing left to make.
+
+    Raises:
+        NotFound: there is no such Job of this account.
+    """
+    brief = get(session, account, job_id).brief
+    songs = job_songs.number_open(session, job_id)
+    return pricing.price_of(replace(brief, takes=songs)) if songs else 0
+
+
 def cancel(session: Session, account: Account, job_id: JobId, *, now: datetime) -> Job:
     """Stop a Job: at once while it is queued; else its worker is called and stops within seconds.
 

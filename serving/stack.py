@@ -16,7 +16,13 @@ from typing import Any
 import yaml
 
 import studio
-from configs.addresses import database_url, gateway_url
+from configs.addresses import (
+    database_url,
+    gateway_url,
+    login_passwords,
+    pretended_stripe,
+    pretended_stripe_port,
+)
 from configs.secrets import Secrets
 from configs.settings import Settings
 from data.database import migrate
@@ -72,7 +78,10 @@ def with_free_ports(settings: Settings, *, say: Callable[[str], None]) -> Settin
         database = database.model_copy(update={"port": free("database.port", database.port)})
     if serve.gateway_url is None:
         serve = serve.model_copy(update={name: free(f"serve.{name}", getattr(serve, name)) for name in RAY_PORTS})
-    return settings.model_copy(update={"web": web, "database": database, "serve": serve})
+    stripe = settings.stripe
+    if (port := pretended_stripe_port(settings)) is not None:
+        stripe = pretended_stripe(settings.var, free("the fake Stripe", port))
+    return settings.model_copy(update={"web": web, "database": database, "serve": serve, "stripe": stripe})
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
@@ -84,10 +93,33 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "MELODEON_SERVE__GATEWAY_URL": gateway_url(settings),
         "PYTHONUNBUFFERED": "1",
     }
+    told |= _pretended_environment(settings)
     # Compiled sample loops are kept beside their source, where every installation folder finds them.
     if not os.access(Path(studio.__file__).parent / "sound", os.W_OK):
         told["NUMBA_CACHE_DIR"] = os.environ.get("NUMBA_CACHE_DIR", str(settings.var / "cache" / "numba"))
     return told
+
+
+def _pretended_environment(settings: Settings) -> dict[str, str]:
+    """The fake Stripe's address and keys, which open nothing but the fake; nothing when payments are real or off."""
+    stripe = settings.stripe
+    if pretended_stripe_port(settings) is None or stripe.api_key is None or stripe.base_url is None:
+        return {}
+    return {
+        "MELODEON_STRIPE__API_KEY": stripe.api_key.get_secret_value(),
+        "MELODEON_STRIPE__WEBHOOK_SECRETS": json.dumps([each.get_secret_value() for each in stripe.webhook_secrets]),
+        "MELODEON_STRIPE__BASE_URL": stripe.base_url,
+    }
+
+
+def bring_up_to_date(settings: Settings, secrets: Secrets) -> None:
+    """Give the database the tables of this version, and each login what it may do and, in our own server, its password.
+
+    Raises:
+        DatabaseUnreachable: no connection.
+    """
+    passwords = login_passwords(secrets) if settings.database.url is None else None
+    migrate(database_url(settings, secrets, role="owner"), passwords)
 
 
 class PostgresPart:
@@ -97,7 +129,7 @@ class PostgresPart:
 
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self._log = settings.var / "log" / "postgres.log"
-        self._url = database_url(settings, secrets)
+        self._settings, self._secrets = settings, secrets
         self._server = EmbeddedPostgres(
             folder=settings.var / "postgres",
             port=settings.database.port,
@@ -109,7 +141,7 @@ class PostgresPart:
         """Start the server, making its data folder on the first start."""
         private_folder(self._log.parent)
         self._server.start()
-        migrate(self._url)
+        bring_up_to_date(self._settings, self._secrets)
 
     def running(self) -> bool:
         """Whether the server process lives."""

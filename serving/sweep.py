@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from configs.logs import stack_of
+from data.backup import may_delete_objects
 from data.database import Database, DatabaseUnreachable
 from data.object_store import ObjectStore
 from data.repositories import assets as asset_rows
@@ -99,7 +100,9 @@ def clean_store(database: Database, store: ObjectStore, *, older_than_s: float) 
     """
     deleted = 0
     with database.transaction() as session:
-        for asset_id, key in asset_rows.released(session, _BATCH):
+        # a backup under way may still have to copy what was released since it began
+        released = asset_rows.released(session, _BATCH) if may_delete_objects(session) else ()
+        for asset_id, key in released:
             store.delete(key)
             asset_rows.forget(session, asset_id)
             deleted += 1

@@ -23,8 +23,10 @@ from data.object_store import open_store
 from data.repositories.jobs import CANCEL, Claimed
 from serving import attempts
 from serving.attempts import RetryRule
+from serving.billing_loop import payments_handled
 from serving.client import GatewayClient
 from serving.orchestrate import Orchestrator
+from serving.post_round import letters_sent
 from serving.queue import AlarmClock, Chore
 from serving.sweep import clean_store, sweep_for_ever
 from studio.words.ids import AccountId, JobId
@@ -164,20 +166,26 @@ async def _run(settings: Settings, secrets: Secrets) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     database = Database(
-        database_url(settings, secrets),
+        database_url(settings, secrets, role="worker"),
         pool_size=max(settings.database.pool_size, 2 * settings.worker.concurrency),
         statement_timeout_s=settings.database.statement_timeout_s,
         application_name="melodeon worker",
     )
     client = GatewayClient(gateway_url(settings), secrets.gateway_key, settings.serve.client_timeout_s)
     try:
-        async with client.kept_open():
-            await _worker(settings, secrets, database, client).run(stop)
+        async with client.kept_open(), payments_handled(settings, secrets) as chores, letters_sent(settings, secrets):
+            await _worker(settings, secrets, database, client, chores).run(stop)
     finally:
         database.dispose()
 
 
-def _worker(settings: Settings, secrets: Secrets, database: Database, client: GatewayClient) -> Worker:
+def _worker(
+    settings: Settings,
+    secrets: Secrets,
+    database: Database,
+    client: GatewayClient,
+    chores: dict[str, tuple[str, Chore]],
+) -> Worker:
     store = open_store(settings.store, var=settings.var, link_key=secrets.link_key)
     # a replica goes on for a caller that is gone until the deadline it was given
     age_s = 2 * settings.worker.job_deadline_s
@@ -197,7 +205,7 @@ def _worker(settings: Settings, secrets: Secrets, database: Database, client: Ga
         settings.worker,
         work=orchestrator.work,
         on_cancel=orchestrator.cancel,
-        chores={"clean_store": (_CLEAN_CRON, clean)},
+        chores={"clean_store": (_CLEAN_CRON, clean), **chores},
         beat=_beat_file(settings.var),
     )
     return worker

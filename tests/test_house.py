@@ -51,6 +51,8 @@ DOORS = {
     "numba": ("studio",),
     "scipy": ("studio",),
     "argon2": ("data.passwords",),
+    "cryptography": ("data.sealed",),
+    "pyotp": ("data.one_time_codes",),
     "soundfile": ("data.audio_files",),
     "PIL": ("studio.art", "data.picture_files"),
     "skia": ("studio.art",),

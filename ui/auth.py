@@ -11,13 +11,14 @@ import streamlit as st
 import streamlit_authenticator as stauth
 from streamlit_authenticator.controllers import AuthenticationController
 
-from data.passwords import check_password, hash_password
-from data.repositories import accounts, sessions
-from serving.accounts import sign_in, sign_up
+from data.repositories import audit, sessions
+from serving import accounts
+from serving.account_identities import IdentityRefused, account_for_identity
+from serving.accounts import CodeNeeded
 from serving.api.identity import cookie_name
 from serving.api.services import Services
 from studio.words.account import Account
-from ui import state
+from ui import oidc, state
 
 
 class _NoCookie:
@@ -41,10 +42,12 @@ class _Controller(AuthenticationController):  # type: ignore[misc] # the library
         self._services = services
 
     def login(self, username: str = "", password: str = "", *_: Any, **__: Any) -> bool:
-        """Check a password and start a session; raises `WrongPassword` or `SignInLocked`."""
-        account = sign_in(self._services.database, username or "", password or "")
-        start_session(self._services, account)
-        st.session_state["authentication_status"] = True
+        """Check a password and start a session, or ask for a code; raises `WrongPassword` or `SignInLocked`."""
+        try:
+            check_in(self._services, username or "", password or "")
+        except CodeNeeded:
+            state.set_code_step(state.CodeStep(login=username, password=password))
+            st.rerun()
         return True
 
 
@@ -80,8 +83,9 @@ class SignInForms(stauth.Authenticate):  # type: ignore[misc]
         if not pressed:
             return
         services = self._services
+        accounts.allow_sign_up(services.database, here())
         with services.database.transaction() as session:
-            account = sign_up(
+            account = accounts.sign_up(
                 session,
                 name=name,
                 email=email,
@@ -90,6 +94,26 @@ class SignInForms(stauth.Authenticate):  # type: ignore[misc]
                 now=services.now(),
             )
         start_session(services, account)
+
+
+def here() -> str:
+    """The network address that this tab is used from; empty when it is this machine."""
+    return st.context.ip_address or ""
+
+
+def check_in(services: Services, login: str, password: str, code: str = "") -> None:
+    """Sign this tab in by password, and by a code where one is asked for.
+
+    Raises:
+        WrongPassword, SignInLocked: with a sentence for the person.
+        CodeNeeded, WrongCode: the password is right.
+    """
+    account = accounts.sign_in(
+        services.database, login, password, code=code, address=here(), box=services.box, now=services.now()
+    )
+    state.set_code_step(None)
+    start_session(services, account)
+    st.session_state["authentication_status"] = True
 
 
 def start_session(services: Services, account: Account) -> None:
@@ -111,14 +135,41 @@ def current_account(services: Services) -> Account | None:
         return account
     # The cookies are those of the moment the tab connected: after signing out in it they are void.
     token = None if state.signed_out() else st.context.cookies.get(cookie_name(services))
-    if not token:
-        return None
-    with services.database.transaction() as session:
-        found = sessions.of_token(session, token)
+    found = None
+    if token:
+        with services.database.transaction() as session:
+            found = sessions.of_token(session, token)
     if found is None:
-        return None
+        return None if state.signed_out() else _by_identity(services)
     state.set_signed_in(state.SignedIn(account_id=found[0].id, session_id=found[1]))
     return found[0]
+
+
+def _by_identity(services: Services) -> Account | None:
+    """Whoever has just come back from another provider; their tab gets a session of ours, like after a password."""
+    found = oidc.identity(services)
+    if found is None:
+        return None
+    try:
+        with services.database.transaction() as session:
+            account = account_for_identity(
+                session,
+                found.issuer,
+                found.subject,
+                email=found.email,
+                email_verified=bool(found.email),
+                name=found.name,
+                now=services.now(),
+                signup_credits=services.settings.signup_credits,
+                issued_at=found.issued_at,
+            )
+    except IdentityRefused as error:
+        # Once: the identity stays with this tab, and the person may sign in another way.
+        state.set_signed_in(None)
+        state.set_message(error.sentence)
+        return None
+    start_session(services, account)
+    return account
 
 
 def sign_out(services: Services) -> None:
@@ -139,8 +190,14 @@ def forget() -> None:
 
 def change_password(services: Services, account: Account, old: str, new: str) -> None:
     """Set a new password after checking the old one; every other session ends, this tab gets a new one."""
-    sign_in(services.database, account.name, old)
-    check_password(new)
-    with services.database.transaction() as session:
-        accounts.set_password(session, account.id, hash_password(new))
+    accounts.change_password(services.database, account, old, new, address=here())
     start_session(services, account)
+
+
+def sign_out_everywhere(services: Services, account: Account) -> None:
+    """End every session of the account, this one too."""
+    with services.database.transaction() as session:
+        sessions.revoke_all(session, account.id)
+        audit.note(session, account.id, "signed_out_everywhere", account.id)
+    forget()
+    state.set_exchange("sign_out")

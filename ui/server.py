@@ -12,44 +12,21 @@ import structlog
 import uvicorn
 from starlette.middleware import Middleware
 from starlette.routing import Mount
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.logs import configure
 from configs.settings import settings
 from serving.api.app import lifespan as doors_lifespan
 from serving.api.app import make_app
+from serving.api.hosts import KnownHosts, known_hosts
+from serving.api.identity import cookie_name, is_https
 from serving.api.views import PREFIX
+from ui.headers import SafeHeaders, inline_scripts_of, page_policy, streamlit_page
+from ui.oidc import OneTimeIdentity, streamlit_secrets
 from ui.wiring import services
 
 log = structlog.get_logger(__name__)
 
 ENTRY: Final = Path(__file__).parent / "shell" / "app.py"
-_HEADERS: Final = {
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"same-origin",
-    b"x-frame-options": b"SAMEORIGIN",
-}
-
-
-class SafeHeaders:
-    """Adds to every answer the headers that keep a browser from guessing types and other sites from framing us."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *((name, value) for name, value in _HEADERS.items() if name not in present),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 def _told(error: Exception) -> bool:
@@ -77,6 +54,7 @@ def app() -> st.App:
     chosen = settings()
     configure(chosen.logs, part="web")
     doors = make_app(services())
+    policy = page_policy(chosen, inline_scripts=inline_scripts_of(streamlit_page()))
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -90,14 +68,17 @@ def app() -> st.App:
     made = st.App(
         ENTRY,
         routes=[Mount(PREFIX, app=doors)],
-        middleware=[Middleware(SafeHeaders)],
+        middleware=[
+            Middleware(SafeHeaders, page_policy=policy, https=is_https(services())),
+            Middleware(KnownHosts, names=known_hosts(chosen)),
+            Middleware(OneTimeIdentity, cookie_name=cookie_name(services())),
+        ],
+        secrets=streamlit_secrets(services()),
         lifespan=lifespan,
         on_script_error=_told,
     )
     # After st.App, which is what makes Streamlit find the file beside the entry script.
     st.config.set_option("server.cookieSecret", services().secrets.cookie_secret)
-    if chosen.web.allowed_hosts:
-        st.config.set_option("server.allowedHosts", list(chosen.web.allowed_hosts))
     return made
 
 

@@ -1,7 +1,7 @@
 """What a browser tab remembers between two runs of a page. Everything precious is in Postgres instead."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -28,6 +28,36 @@ class Exchange:
     op: Literal["sign_in", "sign_out"] | None = None
     nonce: str = ""
     ticket: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeStep:
+    """Who gave the right password in this tab and still owes a code. Lives in the server's memory only."""
+
+    login: str
+    password: str = field(repr=False)
+
+
+def code_step() -> CodeStep | None:
+    """Who still owes a code in this tab."""
+    found: CodeStep | None = st.session_state.get("code_step")
+    return found
+
+
+def set_code_step(step: CodeStep | None) -> None:
+    """Remember or forget who still owes a code."""
+    st.session_state["code_step"] = step
+
+
+def message() -> str:
+    """A sentence that waits to be shown to the person; once."""
+    found: str = st.session_state.pop("message", "")
+    return found
+
+
+def set_message(sentence: str) -> None:
+    """Have a sentence shown on the next page that this tab draws."""
+    st.session_state["message"] = sentence
 
 
 def signed_in() -> SignedIn | None:
@@ -98,3 +128,13 @@ def reuse() -> Brief | None:
 def set_reuse(brief: Brief) -> None:
     """Let the create page start from these settings."""
     st.session_state["reuse"] = brief
+
+
+def wants_to_buy() -> bool:
+    """Whether somebody who is not signed in pressed a button that buys."""
+    return bool(st.session_state.get("wants_to_buy"))
+
+
+def set_wants_to_buy(*, wants: bool) -> None:
+    """Remember or forget that somebody who is not signed in pressed a button that buys."""
+    st.session_state["wants_to_buy"] = wants

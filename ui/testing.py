@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -62,11 +62,13 @@ class Stack:
     Args:
         var: its folder; short, because sockets stand in it, and open to others, because Postgres does not run as root.
         settings: further settings as environment variables, e.g. ``{"MELODEON_WORKER__SWEEP_S": "1"}``.
+        options: of ``melodeon up``, e.g. ``("--fake-stripe",)``.
     """
 
-    def __init__(self, var: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, var: Path, settings: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
         self.var = var
         self.environment = {**_ports(), **(settings or {}), "MELODEON_VAR": str(var)}
+        self._options = tuple(options)
         self._up: subprocess.Popen[bytes] | None = None
         self._services: Services | None = None
 
@@ -93,7 +95,7 @@ class Stack:
         self._close_services()
         with self._output.open("wb") as output:
             self._up = subprocess.Popen(
-                [_MELODEON, "up"],
+                [_MELODEON, "up", *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -156,7 +158,7 @@ class Stack:
         if self._services is None:
             with _as_environment(self.environment):
                 chosen = load()
-            self._services = open_services(attach(chosen), load_or_create(self.var))
+            self._services = open_services(attach(chosen), load_or_create(self.var), role="owner")
         return self._services
 
     def pid_of(self, part: str) -> int:
@@ -328,11 +330,11 @@ def spend(services: Services, account: Account, *, leave: int) -> None:
 
 
 @contextmanager
-def whole_stack(settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
+def whole_stack(settings: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> Iterator[Stack]:
     """The running product in a folder of its own; ended, looked after and removed afterwards."""
     var = Path(tempfile.mkdtemp(prefix="mel-", dir="/tmp"))
     var.chmod(0o755)
-    stack = Stack(var, settings)
+    stack = Stack(var, settings, options)
     try:
         stack.start()
         yield stack

@@ -7,25 +7,26 @@ from datetime import datetime
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import ColumnElement, Row, case, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from data.database import Session
 from data.ids import new_id
 from data.repositories.texts import keepable
-from data.tables import AccountRow, SessionRow
+from data.tables import AccountRow, SessionRow, TotpRow
 from studio.errors import MelodeonError
 from studio.words.account import Account, Role
 from studio.words.ids import AccountId, is_id
 
 LOCAL_NAME: Final = "local"
-FREE_FAILURES: Final = 5
-LONGEST_LOCK_S: Final = 900
 _FIRST_ADMIN_LOCK: Final = 0x61646D69  # any number, the same in every process
 _NAME_MIN, _NAME_MAX, _EMAIL_MAX = 2, 32, 254
-_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
+_ATOM: Final = r"[^@\s.\x00-\x1f\x7f\"(),:;<>\[\\\]]+"
+_EMAIL: Final = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_ATOM})+")
+"""RFC 5321's unquoted form, letters of any script (RFC 6531): nothing in it can end a header or begin a second one."""
 _COLUMNS: Final = (
     AccountRow.id, AccountRow.name, AccountRow.email, AccountRow.role, AccountRow.plan, AccountRow.created_at,
+    AccountRow.email_verified_at, AccountRow.avatar_key, AccountRow.stripe_customer_id,
 )  # fmt: skip
 
 
@@ -67,18 +68,27 @@ class EmailTaken(MelodeonError):
         super().__init__("There is an account with this e-mail address already. Sign in instead?")
 
 
+class LastAdmin(MelodeonError):
+    """Nobody would be left who may give roles."""
+
+    code = "last_admin"
+
+    def __init__(self) -> None:
+        super().__init__("This is the last administrator. Make somebody else an administrator first.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """What signing in needs to know of an account.
 
     Attributes:
         password_hash: None: this account cannot sign in by password.
-        locked_until: in the future after too many failed attempts; otherwise None.
+        second_factor: whether a code is asked for beside the password.
     """
 
     account_id: AccountId
     password_hash: str | None = field(repr=False)
-    locked_until: datetime | None
+    second_factor: bool
 
 
 def checked_name(name: str) -> str:
@@ -151,21 +161,26 @@ def by_name(session: Session, name: str) -> Account | None:
     return None if condition is None else _one(session, condition)
 
 
-def credentials(session: Session, name: str) -> Credentials | None:
-    """What is needed to check the password of the account with this name; None: there is none."""
-    condition = _named(name)
+def by_email(session: Session, email: str) -> Account | None:
+    """The account that has proved this address to be its own; None: nobody has."""
+    condition = _with_email(email)
+    return None if condition is None else _one(session, condition)
+
+
+def credentials(session: Session, login: str) -> Credentials | None:
+    """What is needed to check the password of the account with this name or proved address; None: there is none."""
+    condition = _with_email(login) if "@" in login else _named(login)
     if condition is None:
         return None
+    confirmed = select(literal(1)).where(TotpRow.account_id == AccountRow.id, TotpRow.confirmed_at.is_not(None))
     row = session.execute(
-        select(
-            AccountRow.id,
-            AccountRow.password_hash,
-            case((AccountRow.locked_until > func.now(), AccountRow.locked_until)),
-        ).where(condition, AccountRow.deleted_at.is_(None))
+        select(AccountRow.id, AccountRow.password_hash, confirmed.exists()).where(
+            condition, AccountRow.deleted_at.is_(None)
+        )
     ).one_or_none()
     if row is None:
         return None
-    return Credentials(account_id=AccountId(row[0]), password_hash=row[1], locked_until=row[2])
+    return Credentials(account_id=AccountId(row[0]), password_hash=row[1], second_factor=row[2])
 
 
 def set_password(session: Session, account_id: AccountId, password_hash: str) -> None:
@@ -176,37 +191,76 @@ def set_password(session: Session, account_id: AccountId, password_hash: str) ->
         .values(
             password_hash=password_hash,
             token_version=AccountRow.token_version + 1,
-            failed_sign_ins=0,
-            locked_until=None,
+            sessions_valid_after=func.now(),
         )
     )
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
 
 
-def note_failed_sign_in(session: Session, account_id: AccountId) -> datetime | None:
-    """Count a wrong password. From the fifth in a row the account is locked: 15 s, 30 s, 60 s … at most 15 minutes.
+def set_proved_email(session: Session, account_id: AccountId, email: str) -> None:
+    """Keep an address that was proved by a letter to be this account's.
 
-    Returns:
-        Until when it is locked; None: not yet. The caller commits, although signing in failed.
+    Raises:
+        EmailTaken: another account proved it first; the transaction stays usable.
     """
-    failures = AccountRow.failed_sign_ins + 1
-    lock_s = func.least(15 * func.power(2, func.least(failures - FREE_FAILURES, 10)), LONGEST_LOCK_S)
-    until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lock_s)
+    _give_up_unproved(session, email, but=account_id)
+    try:
+        with session.begin_nested():
+            session.execute(
+                update(AccountRow)
+                .where(AccountRow.id == account_id)
+                .values(email=checked_email(email), email_verified_at=func.now())
+            )
+    except IntegrityError as error:
+        if _constraint(error) == "uq_account_email_lower":
+            raise EmailTaken from None
+        raise
+
+
+def sessions_valid_after(session: Session, account_id: AccountId) -> datetime | None:
+    """When the account was last signed out everywhere; None: never."""
     return session.execute(
-        update(AccountRow)
-        .where(AccountRow.id == account_id)
-        .values(failed_sign_ins=failures, locked_until=case((failures >= FREE_FAILURES, until)))
-        .returning(AccountRow.locked_until)
+        select(AccountRow.sessions_valid_after).where(AccountRow.id == account_id)
     ).scalar_one_or_none()
 
 
-def clear_failed_sign_ins(session: Session, account_id: AccountId) -> None:
-    """Forget wrong passwords after a right one."""
-    session.execute(
-        update(AccountRow)
-        .where(AccountRow.id == account_id, AccountRow.failed_sign_ins > 0)
-        .values(failed_sign_ins=0, locked_until=None)
+def set_role(session: Session, account_id: AccountId, role: Role) -> None:
+    """Give the account this role.
+
+    Raises:
+        LastAdmin: nobody would be left who may give roles. Two changes at once wait for each other.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_FIRST_ADMIN_LOCK)))
+    if role is not Role.ADMIN:
+        refuse_last_admin(session, account_id)
+    session.execute(update(AccountRow).where(AccountRow.id == account_id).values(role=role.value))
+
+
+def refuse_last_admin(session: Session, account_id: AccountId) -> None:
+    """Raise `LastAdmin` when this account is the only administrator who can sign in."""
+    admins = (
+        select(AccountRow.id)
+        .where(AccountRow.role == Role.ADMIN.value, AccountRow.name != LOCAL_NAME, AccountRow.deleted_at.is_(None))
+        .limit(2)
     )
+    if session.execute(admins).scalars().all() == [account_id]:
+        raise LastAdmin
+
+
+def set_avatar(session: Session, account_id: AccountId, key: str) -> None:
+    """Keep the object key of the account's picture; empty: it has none."""
+    session.execute(update(AccountRow).where(AccountRow.id == account_id).values(avatar_key=key))
+
+
+def list_all(session: Session, *, after: str = "", limit: int = 50) -> tuple[Account, ...]:
+    """Accounts by name, from the first name after ``after``; for administrators."""
+    rows = session.execute(
+        select(*_COLUMNS)
+        .where(AccountRow.deleted_at.is_(None), func.lower(AccountRow.name) > func.lower(after))
+        .order_by(func.lower(AccountRow.name))
+        .limit(limit)
+    )
+    return tuple(_account_of(row) for row in rows)
 
 
 def _is_first(session: Session) -> bool:
@@ -245,6 +299,30 @@ def _named(name: str) -> ColumnElement[bool] | None:
         return None
 
 
+def _with_email(email: str) -> ColumnElement[bool] | None:
+    """The condition that finds whoever proved this address; an address that was only written down proves nothing."""
+    try:
+        email = checked_email(email)
+    except BadEmail:
+        return None
+    if not email:
+        return None
+    return and_(func.lower(AccountRow.email) == func.lower(email), AccountRow.email_verified_at.is_not(None))
+
+
+def _give_up_unproved(session: Session, email: str, *, but: AccountId) -> None:
+    """Take an address from an account that wrote it down and never proved it."""
+    session.execute(
+        update(AccountRow)
+        .where(
+            func.lower(AccountRow.email) == func.lower(email),
+            AccountRow.email_verified_at.is_(None),
+            AccountRow.id != but,
+        )
+        .values(email="")
+    )
+
+
 def _one(session: Session, condition: ColumnElement[bool]) -> Account | None:
     row = session.execute(select(*_COLUMNS).where(condition, AccountRow.deleted_at.is_(None))).one_or_none()
     return None if row is None else _account_of(row)
@@ -258,4 +336,7 @@ def _account_of(row: Row[*tuple[Any, ...]]) -> Account:
         role=Role(row.role),
         plan=row.plan,
         created_at=row.created_at,
+        email_verified=row.email_verified_at is not None,
+        avatar_key=row.avatar_key,
+        stripe_customer_id=row.stripe_customer_id,
     )

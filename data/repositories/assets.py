@@ -1,7 +1,7 @@
 """Assets: stored objects, what they are to a song, and when nobody needs them any more."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import delete, func, select, text, update
@@ -70,6 +70,13 @@ def released(session: Session, limit: int) -> tuple[tuple[AssetId, str], ...]:
 def forget(session: Session, asset_id: AssetId) -> None:
     """The released object is deleted; drop its row. Objects that are needed again stay."""
     session.execute(delete(AssetRow).where(AssetRow.id == asset_id, AssetRow.released_at.is_not(None)))
+
+
+def needed(session: Session) -> Iterator[Asset]:
+    """Every object that somebody needs, by key."""
+    columns = (AssetRow.key, AssetRow.sha256, AssetRow.media_type, AssetRow.size_bytes)
+    rows = session.execute(select(*columns).where(AssetRow.released_at.is_(None)).order_by(AssetRow.key))
+    return (Asset(**row._mapping) for row in rows)
 
 
 def _release_unlinked(session: Session, ids: Sequence[AssetId]) -> None:

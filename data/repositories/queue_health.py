@@ -167,7 +167,7 @@ _FIGURES = _with_ready(
            (SELECT coalesce(extract(epoch FROM now() - min(ready_at)), 0) FROM ready) AS oldest_wait_s,
            (SELECT count(*) FROM procrastinate_workers
              WHERE last_heartbeat > now() - make_interval(secs => :alive_s)) AS workers_alive,
-           (SELECT coalesce(sum(amount), 0) FROM hold WHERE state = 'open') AS credits_held
+           ledger_credits_held() AS credits_held
     """
 )
 

@@ -147,7 +147,9 @@ def revoke_one(session: Session, account_id: AccountId, session_id: SessionId) -
 def revoke_all(session: Session, account_id: AccountId) -> None:
     """Sign the account out everywhere; tickets go with their sessions."""
     session.execute(
-        update(AccountRow).where(AccountRow.id == account_id).values(token_version=AccountRow.token_version + 1)
+        update(AccountRow)
+        .where(AccountRow.id == account_id)
+        .values(token_version=AccountRow.token_version + 1, sessions_valid_after=func.now())
     )
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
 

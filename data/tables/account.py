@@ -3,12 +3,15 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from data.tables.base import Base, Count, Created, Id, Moment, Words, one_of
+from data.tables.base import Base, Created, Id, Moment, Words, one_of
 from studio.words.account import Role
 
 
 class AccountRow(Base):
-    """Who signs in. ``token_version`` goes up when every session must end."""
+    """Who signs in. ``token_version`` goes up when every session must end.
+
+    ``sessions_valid_after`` is the moment it last did, for sessions that another provider keeps.
+    """
 
     __tablename__ = "account"
     __table_args__ = (
@@ -16,6 +19,12 @@ class AccountRow(Base):
         CheckConstraint("length(name) BETWEEN 2 AND 32", name="name_length"),
         Index("uq_account_name_lower", text("lower(name)"), unique=True),
         Index("uq_account_email_lower", text("lower(email)"), unique=True, postgresql_where=text("email <> ''")),
+        Index(
+            "uq_account_stripe_customer_id",
+            "stripe_customer_id",
+            unique=True,
+            postgresql_where=text("stripe_customer_id <> ''"),
+        ),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -25,10 +34,12 @@ class AccountRow(Base):
     role: Mapped[str]
     plan: Mapped[str] = mapped_column(server_default="free")
     token_version: Mapped[int] = mapped_column(server_default="1")
-    failed_sign_ins: Mapped[Count]
-    locked_until: Mapped[Moment | None]
     created_at: Mapped[Created]
     deleted_at: Mapped[Moment | None]
+    stripe_customer_id: Mapped[Words]
+    email_verified_at: Mapped[Moment | None]
+    avatar_key: Mapped[Words]
+    sessions_valid_after: Mapped[Moment | None]
 
 
 class SessionRow(Base):

@@ -17,15 +17,31 @@ log = structlog.get_logger(__name__)
 
 STATUS_OF_CODE: Final = {
     "bad_cursor": 400,
+    "bad_notice": 400,
     "bad_request_key": 400,
+    "bad_token": 400,
     "not_signed_in": 401,
     "wrong_password": 401,
+    "code_needed": 401,
+    "wrong_code": 401,
+    "bad_api_key": 401,
     "no_credits": 402,
+    "owes_credits": 402,
+    "upgrade_required": 403,
     "cross_site": 403,
     "bad_link": 403,
+    "key_refused": 403,
+    "not_confirmed": 403,
     "not_found": 404,
     "no_object": 404,
     "key_reused": 409,
+    "name_taken": 409,
+    "email_taken": 409,
+    "second_factor_on": 409,
+    "last_admin": 409,
+    "too_many_keys": 409,
+    "already_subscribed": 409,
+    "never_bought": 409,
     "not_finished": 409,
     "cannot_run_again": 409,
     "wrong_state": 409,
@@ -35,9 +51,19 @@ STATUS_OF_CODE: Final = {
     "unknown_engine": 422,
     "unkeepable_text": 422,
     "bad_title": 422,
+    "bad_name": 422,
+    "bad_email": 422,
+    "weak_password": 422,
+    "unfit_key": 422,
+    "bad_upload": 422,
+    "unknown_item": 422,
     "sign_in_locked": 429,
+    "too_many_requests": 429,
     "too_many_queued": 429,
+    "payments_refused": 502,
     "no_engine": 503,
+    "payments_off": 503,
+    "payments_unreachable": 503,
     "database_unreachable": 503,
     "database_busy": 503,
     "store_unavailable": 503,
@@ -63,10 +89,16 @@ def bad(
     sentence: str,
     *,
     details: Mapping[str, Any] | None = None,
+    feature: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer when it did not: a word for programs and a sentence for people."""
+    """The answer when it did not: a word for programs and a sentence for people.
+
+    ``feature`` names what a larger plan would allow.
+    """
     content: dict[str, Any] = {"ok": False, "error": code, "message": _printable(sentence)}
+    if feature:
+        content["feature"] = feature
     if details:
         content["details"] = details
     retry = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else {}
@@ -117,7 +149,8 @@ def answer_errors(app: FastAPI) -> None:
             return _unforeseen(request, error)
         details = {"field": field} if (field := getattr(error, "field_name", None)) else None
         headers = {"Retry-After": str(wait_s)} if (wait_s := getattr(error, "retry_after_s", None)) else None
-        return bad(status, error.code, error.sentence, details=details, headers=headers)
+        feature = getattr(error, "feature", None)
+        return bad(status, error.code, error.sentence, details=details, feature=feature, headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def _unreadable(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -3,20 +3,53 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from configs.logs import configure
 from configs.secrets import load_or_create
 from configs.settings import settings
-from serving.api import auth, credits, events, media, metrics, plays, songs, status, work  # noqa: A004 - the glossary's word
+from serving.api import (
+    account,
+    auth,
+    billing,
+    credits,  # noqa: A004 - the glossary's word
+    events,
+    media,
+    metrics,
+    plays,
+    privacy,
+    songs,
+    status,
+    webhooks,
+    work,
+)
 from serving.api.answers import answer_errors
-from serving.api.identity import refuse_other_origins, refuse_other_sites
+from serving.api.hosts import KnownHosts, known_hosts
+from serving.api.identity import keys_with, limit_writes, refuse_other_origins, refuse_other_sites
 from serving.api.limits import BodyLimit
 from serving.api.services import Services, open_services
 from serving.api.views import PREFIX
+from studio.words.api_key import Scope
+
+DOORS: Final = (
+    (songs, Scope.READ, Scope.CREATE),
+    (work, Scope.READ, Scope.CREATE),
+    (media, Scope.READ, None),
+    (auth, None, None),
+    (account, None, None),
+    (privacy, None, None),
+    (credits, Scope.READ, None),
+    (billing, Scope.BILLING, Scope.BILLING),
+    (events, Scope.READ, None),
+    (status, Scope.READ, None),
+    (metrics, None, None),
+)
+"""Every group of doors, with the scopes by which API keys read and write there; None: keys do not."""
 
 
 def make_app(services: Services) -> FastAPI:
@@ -35,9 +68,13 @@ def make_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.news = events.News(services.database.conninfo)
     app.state.watch = metrics.Watch(services)
-    for module in (songs, work, media, auth, credits, events, status, metrics):
-        app.include_router(module.router, dependencies=[Depends(refuse_other_sites)])
-    app.include_router(plays.router, dependencies=[Depends(refuse_other_origins)])
+    for module, read, write in DOORS:
+        keys = Depends(keys_with(read=read, write=write))
+        app.include_router(module.router, dependencies=[keys, Depends(refuse_other_sites), Depends(limit_writes)])
+    keys = Depends(keys_with(read=Scope.READ, write=Scope.READ))
+    app.include_router(plays.router, dependencies=[keys, Depends(refuse_other_origins), Depends(limit_writes)])
+    # Stripe sends no header of ours; its signature is checked instead
+    app.include_router(webhooks.router)
     app.add_middleware(BodyLimit)
     answer_errors(app)
     return app
@@ -66,4 +103,5 @@ def alone() -> Starlette:
         async with lifespan(doors):
             yield
 
-    return Starlette(routes=[Mount(PREFIX, doors)], lifespan=open_doors)
+    known = Middleware(KnownHosts, names=known_hosts(settings()))
+    return Starlette(routes=[Mount(PREFIX, doors)], middleware=[known], lifespan=open_doors)

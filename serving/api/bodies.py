@@ -1,6 +1,6 @@
 """What comes in by HTTP. Unknown fields are refused; the spellings of the systems we learnt from are accepted."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -146,8 +146,81 @@ class Played(_Body):
 
 
 class SignIn(_Body):
-    """Either the one-time ticket of a page, or name and password."""
+    """Either the one-time ticket of a page, or name and password, with a code where the account asks for one."""
 
     ticket: str = ""
     name: str = ""
     password: str = ""
+    code: Annotated[str, Field(max_length=64)] = ""
+
+
+class SignUp(_Body):
+    """A new account."""
+
+    name: str
+    email: str = ""
+    password: str
+
+
+class Token(_Body):
+    """The token of a link in a letter."""
+
+    token: Annotated[str, Field(max_length=200)]
+
+
+class EmailAddress(_Body):
+    """An address that somebody says is theirs."""
+
+    email: str
+
+
+class NewPassword(Token):
+    """A new password, and the token that allows it."""
+
+    password: str
+
+
+class Password(_Body):
+    """The password once more, before something that cannot be undone."""
+
+    password: str
+
+
+class Leaving(_Body):
+    """What proves once more who somebody is before everything of theirs is deleted."""
+
+    password: Annotated[str, Field(max_length=1024)] = ""
+    code: Annotated[str, Field(max_length=64)] = ""
+
+
+class ChangePassword(_Body):
+    """The present password and the new one."""
+
+    old: str
+    new: str
+
+
+class ChangeEmail(Password):
+    """A new address, and the password."""
+
+    email: str
+
+
+class Code(_Body):
+    """What an authenticator app shows."""
+
+    code: Annotated[str, Field(max_length=64)]
+
+
+class NewKey(_Body):
+    """An API key: what to call it, what it may do, and for how many days (for ever, without)."""
+
+    label: str
+    scopes: Annotated[list[Literal["read", "create", "billing"]], Field(min_length=1, max_length=3)]
+    days: Annotated[int | None, Field(ge=1, le=3650)] = None
+
+
+class Purchase(_Body):
+    """What somebody wants to buy: the name of a pack or of a plan. Its price is ours to say."""
+
+    item: Annotated[str, Field(min_length=1, max_length=40)]

@@ -19,9 +19,8 @@ from starlette.concurrency import run_in_threadpool
 from billing import ledger
 from data.database import DatabaseUnreachable
 from data.listen import notifications
-from data.repositories import sessions
 from serving import jobs
-from serving.api.identity import TheAccount, TheServices, TheToken
+from serving.api.identity import BadApiKey, Credential, TheAccount, TheCredential, TheServices
 from serving.api.services import Services
 from serving.api.views import balance_json, job_json
 from studio.words.ids import AccountId
@@ -69,10 +68,13 @@ class _Picture:
     jobs: dict[str, dict[str, Any]]
 
 
-def _look(services: Services, token: str) -> _Picture | None:
+def _look(services: Services, credential: Credential) -> _Picture | None:
     """How things stand for the person whose session this is; None: the session has ended."""
     with services.database.transaction() as session:
-        account = sessions.account_of(session, token)
+        try:
+            account = credential.account_in(session)
+        except BadApiKey:  # revoked meanwhile
+            account = None
         if account is None:
             return None
         balance = balance_json(ledger.balance(session, account.id))
@@ -94,14 +96,16 @@ def _changes(told: _Picture, now: _Picture) -> Iterator[str]:
             yield _line("job", job)
 
 
-async def _stream(request: Request, services: Services, token: str, bell: asyncio.Event) -> AsyncIterator[str]:
+async def _stream(
+    request: Request, services: Services, credential: Credential, bell: asyncio.Event
+) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     told = _Picture(jobs={})
     while not await request.is_disconnected():
         # Before looking: what changes while we look rings again.
         bell.clear()
         with suppress(DatabaseUnreachable):
-            now = await run_in_threadpool(_look, services, token)
+            now = await run_in_threadpool(_look, services, credential)
             if now is None:
                 return
             for change in _changes(told, now):
@@ -116,13 +120,15 @@ async def _stream(request: Request, services: Services, token: str, bell: asynci
 
 
 @router.get("/events")
-async def events(request: Request, account: TheAccount, token: TheToken, services: TheServices) -> StreamingResponse:
+async def events(
+    request: Request, account: TheAccount, shown: TheCredential, services: TheServices
+) -> StreamingResponse:
     """``event: job`` for every change of a job, ``event: balance`` for every change of the balance."""
     news: News = request.app.state.news
 
     async def lines() -> AsyncIterator[str]:
         with news.bell(account.id) as bell:
-            async for line in _stream(request, services, token, bell):
+            async for line in _stream(request, services, shown, bell):
                 yield line
 
     return StreamingResponse(

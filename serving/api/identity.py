@@ -1,15 +1,20 @@
-"""Who asks: the session cookie, the check against other sites, and the dependencies that the doors use."""
+"""Who asks: session cookie or API key, the check against other sites, and the dependencies that the doors use."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
 
 from configs.addresses import web_url
-from data.repositories import sessions
+from data.database import Session
+from data.repositories import api_keys, sessions
 from serving.api.services import Services, services_of
+from serving.limits import Limit, network_of, take
 from studio.errors import MelodeonError
 from studio.words.account import Account
+from studio.words.api_key import Scope
 
 SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 
@@ -32,6 +37,28 @@ class CrossSite(MelodeonError):
 
     def __init__(self) -> None:
         super().__init__("This request does not come from a page of this site; send the header X-Melodeon: 1 from it.")
+
+
+class BadApiKey(MelodeonError):
+    """The key in the Authorization header opens nothing: unknown, expired or revoked."""
+
+    code = "bad_api_key"
+
+    def __init__(self) -> None:
+        super().__init__("This API key is unknown, has expired or was revoked.")
+
+
+class KeyRefused(MelodeonError):
+    """The key is good, but not for this door."""
+
+    code = "key_refused"
+
+    def __init__(self, scope: Scope | None) -> None:
+        super().__init__(
+            "API keys do not open this door; sign in instead."
+            if scope is None
+            else f"This API key lacks the scope “{scope.value}”."
+        )
 
 
 def is_https(services: Services) -> bool:
@@ -57,13 +84,34 @@ def set_cookie(response: Response, services: Services, token: str) -> None:
     )
 
 
+def key_in(request: Request) -> str:
+    """The API key in the Authorization header; empty: there is none."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    secret = secret.strip()
+    return secret if scheme.lower() == "bearer" and secret.startswith(api_keys.PREFIX) else ""
+
+
+def keys_with(*, read: Scope | None, write: Scope | None) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that lets API keys with these scopes in, for safe methods and for others; None: no key at all.
+
+    Doors without it let no key in.
+    """
+
+    async def admit(request: Request) -> None:
+        request.state.scope = read if request.method in SAFE_METHODS else write
+
+    return admit
+
+
 async def refuse_other_sites(request: Request) -> None:
     """Raise `CrossSite` for a writing request that a page of this site did not send (a FastAPI dependency).
 
-    A page of another site cannot send the header: its browser would ask for leave first, which nobody gives.
+    A page of another site cannot send the header: its browser would ask for leave first, which nobody gives. The same
+    holds for the header that carries an API key, and whoever sends one acts by it and not by a cookie.
     """
     foreign = request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
-    if request.method not in SAFE_METHODS and (foreign or request.headers.get("x-melodeon") != "1"):
+    ours = request.headers.get("x-melodeon") == "1" or key_in(request)
+    if request.method not in SAFE_METHODS and (foreign or not ours):
         raise CrossSite
 
 
@@ -87,12 +135,67 @@ async def session_token(request: Request, services: TheServices) -> str:
 TheToken = Annotated[str, Depends(session_token)]
 
 
-def maybe_account(token: TheToken, services: TheServices) -> Account | None:
-    """Whoever is signed in, or None (a FastAPI dependency)."""
-    if not token:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """By what somebody says who they are: a key, else a cookie, else nothing.
+
+    Attributes:
+        scope: what a key must be good for at this door; None: no key is.
+    """
+
+    token: str = field(repr=False)
+    key: str = field(repr=False)
+    scope: Scope | None
+
+    def account_in(self, session: Session) -> Account | None:
+        """Whose it is; None: nobody's.
+
+        Raises:
+            BadApiKey, KeyRefused: there is a key, and it does not open this door.
+        """
+        if not self.key:
+            return sessions.account_of(session, self.token) if self.token else None
+        opened = api_keys.of_secret(session, self.key)
+        if opened is None:
+            raise BadApiKey
+        if self.scope is None or self.scope not in opened.scopes:
+            raise KeyRefused(self.scope)
+        return opened.account
+
+
+async def credential(request: Request, token: TheToken) -> Credential:
+    """By what the request says who asks (a FastAPI dependency)."""
+    key = key_in(request)
+    return Credential(token="" if key else token, key=key, scope=getattr(request.state, "scope", None))
+
+
+TheCredential = Annotated[Credential, Depends(credential)]
+
+
+def maybe_account(request: Request, shown: TheCredential, services: TheServices) -> Account | None:
+    """Whoever asks, or None (a FastAPI dependency). Looked up once a request."""
+    if not shown.key and not shown.token:
         return None
-    with services.database.transaction() as session:
-        return sessions.account_of(session, token)
+    if not hasattr(request.state, "account"):
+        with services.database.transaction() as session:
+            request.state.account = shown.account_in(session)
+    account: Account | None = request.state.account
+    return account
+
+
+def limit_writes(request: Request, shown: TheCredential, services: TheServices) -> None:
+    """Raise `TooManyRequests` when an account, or an address without one, writes too often (a FastAPI dependency)."""
+    if request.method in SAFE_METHODS:
+        return
+    account = maybe_account(request, shown, services)
+    who = account.id if account else f"from {network_of(address_of(request))}"
+    most = services.settings.limits.writes_per_minute
+    take(services.database, Limit(name="write", most=most, per_s=60), who)
+
+
+def address_of(request: Request) -> str:
+    """The network address that the request comes from; empty: unknown."""
+    return request.client.host if request.client else ""
 
 
 AnAccount = Annotated[Account | None, Depends(maybe_account)]

@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 import structlog
 from fastapi import Request
 
-from configs.addresses import database_url, gateway_url
+from billing.payments import Payments, open_payments
+from configs.addresses import Login, database_url, gateway_url
 from configs.secrets import Secrets
 from configs.settings import Settings
-from data.database import Database
+from data.database import Database, Session
 from data.object_store import ObjectStore, open_store
+from data.sealed import SealedBox
 from serving import jobs
 from serving.client import GatewayClient
+from serving.limits import Limit, count
 from studio.units import SEED_MAX
 from studio.words.account import Account
 from studio.words.brief import Brief
@@ -25,13 +28,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The product's services of one process."""
+    """The product's services of one process. Without ``payments`` nothing is for sale, and everything else works."""
 
     settings: Settings
     secrets: Secrets
     database: Database
     store: ObjectStore
     gateway: GatewayClient
+    payments: Payments | None = None
+
+    @property
+    def box(self) -> SealedBox:
+        """Opens the secrets of second factors."""
+        return SealedBox(self.secrets.seal_key)
 
     @staticmethod
     def now() -> datetime:
@@ -60,6 +69,7 @@ class Services:
         """
         trace_id = trace_id or random_secrets.token_hex(16)
         with self.database.transaction() as session:
+            self._count(session, account)
             job = jobs.request(
                 session,
                 account,
@@ -76,21 +86,28 @@ class Services:
     def ask_again(self, account: Account, job_id: JobId) -> Job:
         """`jobs.run_again` as this installation is set up, in a transaction of its own."""
         with self.database.transaction() as session:
+            self._count(session, account)
             return jobs.run_again(session, account, job_id, now=self.now(), queued_max=self.settings.queued_songs_max)
 
+    def _count(self, session: Session, account: Account) -> None:
+        """Raise `TooManyRequests` when the account asks for songs too often."""
+        count(session, Limit(name="song", most=self.settings.limits.songs_per_minute, per_s=60), account.id)
 
-def open_services(settings: Settings, secrets: Secrets) -> Services:
-    """Open the services of this process. Connections are made when first used."""
+
+def open_services(settings: Settings, secrets: Secrets, *, role: Login = "app") -> Services:
+    """Open the services of this process. Connections are made when first used, by the login of ``role``."""
+    database = Database(
+        database_url(settings, secrets, role=role),
+        pool_size=settings.database.pool_size,
+        statement_timeout_s=settings.database.statement_timeout_s,
+    )
     return Services(
         settings=settings,
         secrets=secrets,
-        database=Database(
-            database_url(settings, secrets),
-            pool_size=settings.database.pool_size,
-            statement_timeout_s=settings.database.statement_timeout_s,
-        ),
+        database=database,
         store=open_store(settings.store, var=settings.var, link_key=secrets.link_key),
         gateway=GatewayClient(gateway_url(settings), secrets.gateway_key, settings.serve.client_timeout_s),
+        payments=open_payments(settings.stripe, database),
     )
 
 

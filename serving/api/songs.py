@@ -149,8 +149,10 @@ def publish_song(song_id: str, account: TheAccount, services: TheServices) -> An
 
 @router.post("/songs/{song_id}/unpublish")
 def unpublish_song(song_id: str, account: TheAccount, services: TheServices) -> Any:
-    """Make a song private again."""
-    song = own_song(services, account, song_id)
+    """Make a song private again; moderators may do so with anybody's."""
+    song = seen_song(services, account, song_id)
+    if not access.may_hide(account, song):
+        raise access.NotFound("song")
     with services.database.transaction() as session:
         songs.unpublish(session, song.id)
     return read_song(song_id, account, services)

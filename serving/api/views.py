@@ -3,7 +3,9 @@
 from typing import Any
 
 from data import access
+from data.repositories.sessions import SignedIn
 from studio.words.account import Account
+from studio.words.api_key import ApiKey
 from studio.words.asset import AssetRole
 from studio.words.credit import Balance
 from studio.words.job import Job
@@ -96,3 +98,40 @@ def job_title(job: Job) -> str:
     """A few words to recognise a job by before its songs have titles."""
     text = job.brief.title or job.brief.description or job.brief.described_lyrics or job.brief.prompt
     return text if len(text) <= 48 else text[:47].rstrip() + "…"
+
+
+def account_json(account: Account) -> dict[str, Any]:
+    """An account for its owner."""
+    return {
+        "id": account.id,
+        "name": account.name,
+        "role": account.role.value,
+        "plan": account.plan,
+        "email": account.email,
+        "email_verified": account.email_verified,
+    }
+
+
+def session_json(signed_in: SignedIn, *, here: bool) -> dict[str, Any]:
+    """A browser that is signed in; ``here``: the one that asks."""
+    return {
+        "id": signed_in.id,
+        "user_agent": signed_in.user_agent,
+        "created_at": signed_in.created_at.isoformat(),
+        "seen_at": signed_in.seen_at.isoformat(),
+        "expires_at": signed_in.expires_at.isoformat(),
+        "here": here,
+    }
+
+
+def api_key_json(key: ApiKey) -> dict[str, Any]:
+    """An API key for its owner, without its secret."""
+    return {
+        "id": key.id,
+        "label": key.label,
+        "shown": key.shown,
+        "scopes": sorted(scope.value for scope in key.scopes),
+        "created_at": key.created_at.isoformat(),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "last_used_at": key.last_used_at.isoformat() if key.last_used_at else None,
+    }

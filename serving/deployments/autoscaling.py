@@ -64,7 +64,7 @@ class RunnableAccountsPolicy:
         UnknownScalingStage, ValueError, TypeError: the Serve file is wrong; Serve then shows the sentence.
     """
 
-    def __init__(self, *, stages: Sequence[str], poll_s: float = 2.0, window_s: float = 300.0, **rule: Any) -> None:
+    def __init__(self, *, stages: Sequence[str], poll_s: float = 1.0, window_s: float = 300.0, **rule: Any) -> None:
         if not stages or not set(stages) <= {stage.value for stage in Stage}:
             raise UnknownScalingStage(stages)
         if poll_s <= 0 or window_s <= 0:
@@ -164,7 +164,7 @@ def _open_database() -> Database:
     """The product's database, as this machine's settings name it. One connection."""
     settings = load()
     return Database(
-        database_url(settings, load_or_create(settings.var)),
+        database_url(settings, load_or_create(settings.var), role="worker"),
         pool_size=1,
         statement_timeout_s=_READ_TIMEOUT_S,
         application_name="melodeon scaling",

@@ -23,7 +23,11 @@ class Account:
 
     Attributes:
         name: unique handle to sign in with and shown as the artist, 2-32 characters.
+        email: empty, or the address that the product writes to.
         plan: name of the plan, a key of ``configs/plans.toml``.
+        email_verified: whether somebody followed a link that was sent to ``email``.
+        avatar_key: object key of the picture; empty: none.
+        stripe_customer_id: who this is at Stripe; empty: nobody yet.
     """
 
     id: AccountId
@@ -32,3 +36,6 @@ class Account:
     role: Role
     plan: str
     created_at: datetime
+    email_verified: bool = False
+    avatar_key: str = ""
+    stripe_customer_id: str = ""

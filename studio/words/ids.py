@@ -10,6 +10,8 @@ SongId = NewType("SongId", str)
 AssetId = NewType("AssetId", str)
 HoldId = NewType("HoldId", str)
 TransferId = NewType("TransferId", str)
+ApiKeyId = NewType("ApiKeyId", str)
+MailId = NewType("MailId", str)
 
 PREFIXES: Final = {
     "account": "acc",
@@ -19,6 +21,9 @@ PREFIXES: Final = {
     "asset": "ast",
     "hold": "hold",
     "transfer": "trf",
+    "block": "blk",
+    "api_key": "key",
+    "mail": "mail",
 }
 
 _SHAPE = re.compile(r"^[a-z]{2,5}_[0-9a-f]{32}$")

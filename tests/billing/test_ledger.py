@@ -184,9 +184,10 @@ def test_amounts_are_above_nought(database: Database, account: Account, job: Job
         with pytest.raises(ValueError, match="above 0"):
             ledger.hold(session, account.id, job, amount, key="h", now=NOW)
     calls = (
-        "ledger_grant('t', 'k', :account, :amount, '', now())",
-        "ledger_hold('h', 't', 'k', :account, 'j', :amount, now())",
-        "ledger_settle('t', 'u', 'k', 'j', -1, now())",
+        "ledger_grant('t', 'k', :account, :amount, '', now(), 'b', 'd', 'promo', NULL, 0, '')",
+        "ledger_hold('h', 't', 'k', :account, 'j', :amount, now(), 'e')",
+        "ledger_settle('t', 'u', 'd', 'k', 'j', -1, now())",
+        "ledger_clawback('t', 'o', 'e', 'k', :account, :amount, 'g', '', now())",
     )
     for call in calls:
         with pytest.raises(DatabaseError, match="nought"), database.transaction() as session:

@@ -3,7 +3,7 @@
 import pytest
 
 from billing.plans import UnknownPlan, plan, plans
-from billing.pricing import CREDITS_PER_TAKE, price_of
+from billing.pricing import CREDITS_PER_SERVICE, CREDITS_PER_TAKE, price_of
 from studio.words.brief import Brief, BriefKind
 
 
@@ -20,6 +20,18 @@ def test_drafts_are_free(kind: BriefKind) -> None:
 def test_every_kind_has_a_price() -> None:
     assert set(CREDITS_PER_TAKE) == set(BriefKind)
     assert all(price >= 0 for price in CREDITS_PER_TAKE.values())
+
+
+def test_every_service_of_the_studio_has_a_price_and_a_song_has_one_only() -> None:
+    services = {"song", "separation", "mastering", "transcription", "enhancement", "sound"}
+    assert set(CREDITS_PER_SERVICE) == services
+    assert all(price > 0 for price in CREDITS_PER_SERVICE.values())
+    assert CREDITS_PER_SERVICE["song"] == price_of(Brief(takes=1))
+
+
+def test_a_price_cannot_be_altered() -> None:
+    with pytest.raises(TypeError):
+        CREDITS_PER_TAKE[BriefKind.SONG] = 0  # type: ignore[index]
 
 
 def test_plans_come_from_the_file() -> None:

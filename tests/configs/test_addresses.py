@@ -4,21 +4,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from sqlalchemy import make_url
 
 from configs.addresses import (
+    Login,
     Running,
     attach,
     database_url,
     forget_running,
     gateway_url,
+    login_passwords,
     read_running,
     web_url,
     write_running,
 )
 from configs.secrets import load_or_create
-from configs.settings import load
+from configs.settings import UnknownSetting, load
 
 
 def running(pid: int) -> Running:
@@ -56,7 +60,7 @@ def test_other_commands_use_the_ports_that_are_in_use(tmp_path: Path) -> None:
     settings = attach(load(var=tmp_path))
     assert gateway_url(settings) == "http://127.0.0.1:9110"
     assert web_url(settings) == "http://127.0.0.1:9100"
-    assert ":9133/melodeon" in database_url(settings, load_or_create(tmp_path))
+    assert ":9133/melodeon" in database_url(settings, load_or_create(tmp_path), role="app")
 
 
 @pytest.mark.parametrize(
@@ -74,4 +78,22 @@ def test_the_address_of_the_pages(web: dict, address: str) -> None:
 
 def test_a_database_elsewhere_is_taken_as_it_is(tmp_path: Path) -> None:
     url = "postgresql://me:p@db.example/songs"
-    assert database_url(load(database={"url": url}), load_or_create(tmp_path)) == url
+    secrets = load_or_create(tmp_path)
+    for role in get_args(Login):
+        assert database_url(load(database={"url": url}), secrets, role=role) == url
+
+
+def test_a_part_may_have_an_address_of_its_own_in_a_database_elsewhere(tmp_path: Path) -> None:
+    given = {"url": "postgresql://app@db/songs", "worker_url": "postgresql://worker@db/songs"}
+    settings, secrets = load(database=given), load_or_create(tmp_path)
+    assert database_url(settings, secrets, role="worker") == given["worker_url"]
+    assert {database_url(settings, secrets, role=role) for role in ("app", "owner", "billing")} == {given["url"]}
+    with pytest.raises(UnknownSetting, match="need url beside them"):
+        load(database={"owner_url": given["url"]})
+
+
+def test_every_part_has_a_login_of_its_own_in_the_embedded_server(tmp_path: Path) -> None:
+    secrets = load_or_create(tmp_path)
+    urls = {role: make_url(database_url(load(), secrets, role=role)) for role in get_args(Login)}
+    assert len({url.username for url in urls.values()}) == len({url.password for url in urls.values()}) == len(urls)
+    assert login_passwords(secrets) == {url.username: url.password for role, url in urls.items() if role != "owner"}

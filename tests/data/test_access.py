@@ -30,6 +30,7 @@ PUBLISHED = replace(PRIVATE, published_at=NOW)
 JOB = Job(id=JobId("job_1"), account_id=OWNER.id, brief=Brief(), state=JobState.QUEUED, created_at=NOW)
 
 SEES_PRIVATE = {"moderator", "admin"}
+HIDES = {"moderator", "admin"}
 SEES_JOBS = {"admin"}
 
 
@@ -45,8 +46,9 @@ def test_others_see_what_is_published_and_little_else(who: str) -> None:
 
 
 @pytest.mark.parametrize(("who", "song"), list(product(OTHERS, (PRIVATE, PUBLISHED))))
-def test_nobody_but_the_owner_edits(who: str, song: Song) -> None:
+def test_nobody_but_the_owner_edits_and_only_the_house_may_hide(who: str, song: Song) -> None:
     assert not access.may_edit(OTHERS[who], song)
+    assert access.may_hide(OTHERS[who], song) is (who in HIDES)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -55,6 +57,7 @@ def test_owners_do_everything_with_their_own_whatever_their_role(role: Role) -> 
     for song in (PRIVATE, PUBLISHED, replace(PUBLISHED, download_rule=DownloadRule.NOBODY)):
         assert access.may_see(owner, song)
         assert access.may_edit(owner, song)
+        assert access.may_hide(owner, song)
         assert access.may_download(owner, song)
     assert access.may_see_job(owner, JOB)
 

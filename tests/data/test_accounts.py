@@ -2,12 +2,10 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from data.database import Database
 from data.repositories import accounts, sessions
@@ -143,7 +141,8 @@ def test_plausible_addresses_pass(email: str) -> None:
     "email",
     [
         "ada", "ada@", "@b.co", "ada@localhost", "a b@c.de", "a@b..de", "a@.de", "a\x00@b.de", "a@b.de\nBcc: x@y.z",
-        "a@b@c.de", "\ud800@b.de", "x" * 65 + "@b.de", "a@" + "b" * 260 + ".de",
+        "a@b@c.de", "eve,ada@b.de", "<ada@b.de>", "\"a b\"@c.de", ".a@b.de", "a..b@c.de",
+        "\ud800@b.de", "x" * 65 + "@b.de", "a@" + "b" * 260 + ".de",
     ],
 )  # fmt: skip
 def test_other_texts_are_no_addresses(email: str) -> None:
@@ -179,45 +178,3 @@ def test_a_new_password_ends_every_session_and_ticket(database: Database) -> Non
         known = accounts.credentials(session, "ada")
     assert known is not None
     assert known.password_hash == "another hash"
-
-
-def test_the_fifth_failure_locks_for_a_while_each_further_one_for_longer(database: Database) -> None:
-    ada = _create(database, "ada")
-    locks = []
-    for _ in range(14):
-        with database.transaction() as session:
-            until = accounts.note_failed_sign_in(session, ada.id)
-            now = session.execute(text("SELECT now()")).scalar_one()
-            locks.append(None if until is None else round((until - now).total_seconds()))
-    assert locks == [None] * 4 + [15, 30, 60, 120, 240, 480, 900, 900, 900, 900]
-    with database.transaction() as session:
-        known = accounts.credentials(session, "ADA")
-    assert known is not None
-    assert known.locked_until is not None
-    assert known.locked_until > datetime.now(UTC)
-
-
-def test_a_lock_ends_by_itself_and_a_right_password_clears_the_count(database: Database) -> None:
-    ada = _create(database, "ada")
-    with database.transaction() as session:
-        for _ in range(5):
-            accounts.note_failed_sign_in(session, ada.id)
-        session.execute(text("UPDATE account SET locked_until = now() - interval '1 second'"))
-        known = accounts.credentials(session, "ada")
-        assert known is not None
-        assert known.locked_until is None
-        accounts.clear_failed_sign_ins(session, ada.id)
-        assert accounts.note_failed_sign_in(session, ada.id) is None
-
-
-def test_concurrent_failures_are_all_counted(database: Database) -> None:
-    ada = _create(database, "ada")
-
-    def fail(_: int) -> None:
-        with database.transaction() as session:
-            accounts.note_failed_sign_in(session, ada.id)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(fail, range(24)))
-    with database.transaction() as session:
-        assert session.execute(text("SELECT failed_sign_ins FROM account")).scalar_one() == 24

@@ -50,13 +50,17 @@ class Person:
 
     def sign_up(self) -> None:
         """Make an account and be signed in."""
-        page = self.open("/sign-in")
-        page.get_by_role("tab", name="New here").click()
-        form = page.get_by_role("tabpanel").filter(has_text="Make your account")
+        self.open("/sign-in")
+        self.fill_sign_up()
+        self.signed_in()
+
+    def fill_sign_up(self) -> None:
+        """Fill in the form of a new account, which the page shows."""
+        self.page.get_by_role("tab", name="New here").click()
+        form = self.page.get_by_role("tabpanel").filter(has_text="Make your account")
         form.get_by_label("Name", exact=True).fill(self.name)
         form.get_by_label("Password", exact=True).fill(PASSWORD)
         form.get_by_role("button", name="Make my account").click()
-        self.signed_in()
 
     def sign_in(self, password: str = PASSWORD) -> None:
         """Fill in the sign-in form."""
@@ -96,11 +100,12 @@ class Person:
         """The music is playing and moves forward."""
         page = page or self.page
         before = self.position_s(page)
-        page.wait_for_function(
-            "before => { const a = window.__melodeon.audio; return !a.paused && a.currentTime > before + 0.3 }",
-            arg=before,
-            timeout=PATIENCE_MS,
-        )
+        # Not wait_for_function, whose eval the page's Content-Security-Policy refuses.
+        for _ in range(PATIENCE_MS // 100):
+            if self.position_s(page) > before + 0.3 and not page.evaluate("window.__melodeon.audio.paused"):
+                return
+            page.wait_for_timeout(100)
+        raise AssertionError(f"the music does not move forward from {before} s")
 
     def account(self) -> Account:
         """The account in the database."""

@@ -226,10 +226,13 @@ def test_without_credits_the_request_is_kept_and_runs_with_one_click_later(perso
     ada.create("joyful house track about dancing on the roof")
     expect(ada.page.get_by_text("The request is kept in your library")).to_be_visible(timeout=PATIENCE_MS)
     assert ada.credits() == (1, 0)
+    ada.page.get_by_role("dialog").get_by_role("button", name="Not now").click()
     assert stack.melodeon("credits", "grant", ada.name, "10").returncode == 0
     ada.go("Library")
     ada.page.locator(".st-key-library .card").first.get_by_role("button", name="More").click()
     ada.page.get_by_role("menuitem", name="Run again").click()
+    expect(ada.page.get_by_role("dialog").get_by_text("you have 11, 9 left afterwards")).to_be_visible()
+    ada.page.get_by_role("dialog").get_by_role("button", name="Run again · 2 credits").click()
     wait_for_songs(ada.page)
     assert ada.credits() == (9, 0)
 

@@ -102,6 +102,7 @@ def test_one_broken_part_does_not_hide_the_others(database: Database, tmp_path: 
         settings,
         database=database,
         database_url=url_of(database),
+        logins={"web": url_of(database)},
         store=FolderStore(tmp_path / "objects", "key"),
         gateway=nobody(),
         web_url="http://127.0.0.1:8600",
@@ -111,9 +112,17 @@ def test_one_broken_part_does_not_hide_the_others(database: Database, tmp_path: 
         "disk": True,
         "secrets": False,
         "database": True,
+        "database logins": True,
         "worker": False,
         "object store": True,
         "gateway": False,
         "address": True,
         "ray ports": True,
     }
+
+
+def test_a_login_that_may_do_everything_is_remarked_and_no_fault(database: Database) -> None:
+    check = health.check_logins({"web": url_of(database), "worker": url_of(database)})
+    assert check.ok
+    assert check.sentence.startswith("web, worker: the login may change everything")
+    assert not health.check_logins({"web": "postgresql://nobody@127.0.0.1:1/nothing"}).ok

@@ -6,7 +6,7 @@ import click
 
 from billing import ledger
 from data import access
-from data.repositories import accounts
+from data.repositories import accounts, audit
 from studio.words.account import Account
 from studio.words.ids import TransferId
 from ui.cli.session import operator_services
@@ -36,5 +36,6 @@ def grant(name: str, amount: int, note: str, key: str) -> None:
             note=note,
             now=services.now(),
         )
+        audit.note(session, audit.OPERATOR, "credits_granted", account.id, f"{amount} as {transfer}")
         have = ledger.balance(session, account.id)
     click.echo(f"{name} now has {have.available_credits} credits ({transfer}).")

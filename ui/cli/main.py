@@ -8,9 +8,12 @@ from configs.settings import UnknownSetting
 from studio.errors import MelodeonError
 from studio.words.brief import UnfitBrief
 from ui.cli.account import account
+from ui.cli.backup import backup, restore
+from ui.cli.billing import billing
 from ui.cli.credits import credits_
 from ui.cli.doctor import doctor
 from ui.cli.engines import engines
+from ui.cli.ledger import ledger_
 from ui.cli.migrate import migrate
 from ui.cli.models import models
 from ui.cli.simulate import simulate
@@ -27,7 +30,21 @@ def melodeon() -> None:
     """Your own music studio: describe a song, own the result."""
 
 
-for command in (up, song, doctor, migrate, credits_, account, engines, models, simulate):
+for command in (
+    up,
+    song,
+    doctor,
+    migrate,
+    credits_,
+    ledger_,
+    billing,
+    account,
+    engines,
+    models,
+    simulate,
+    backup,
+    restore,
+):
     melodeon.add_command(command)
 
 

@@ -15,7 +15,7 @@ def operator_services() -> Iterator[Services]:
     """The services, for one command. The product (or at least its database) must run."""
     chosen = attach(settings())
     configure(chosen.logs.model_copy(update={"level": "WARNING"}), part="cli")
-    services = open_services(chosen, load_or_create(chosen.var))
+    services = open_services(chosen, load_or_create(chosen.var), role="owner")
     try:
         yield services
     finally:

@@ -11,12 +11,13 @@ from typing import IO
 
 import click
 
+from billing.plans import offer
 from configs.addresses import (
     Running,
-    database_url,
     forget_running,
     gateway_url,
     local_web_url,
+    pretended_stripe_port,
     read_running,
     web_url,
     write_running,
@@ -24,11 +25,19 @@ from configs.addresses import (
 from configs.logs import configure
 from configs.secrets import Secrets, load_or_create
 from configs.settings import Settings, settings
-from data.database import migrate
 from data.embedded_postgres import end_orphan
 from serving.api.views import PREFIX
+from serving.pretended import pretended_part, with_pretended_payments
 from serving.processes import ChildProcess, end_leftovers, private_folder
-from serving.stack import RAY_PORTS, ProcessPart, answers, child_environment, stack_parts, with_free_ports
+from serving.stack import (
+    RAY_PORTS,
+    ProcessPart,
+    answers,
+    bring_up_to_date,
+    child_environment,
+    stack_parts,
+    with_free_ports,
+)
 from serving.supervisor import Part, Supervisor
 from studio.errors import MelodeonError
 
@@ -88,8 +97,10 @@ def running_stack(
         _end_leftovers(chosen, say)
         used = with_free_ports(chosen, say=say)
         if used.database.url is not None:
-            migrate(database_url(used, secrets))
+            bring_up_to_date(used, secrets)
         parts = stack_parts(used, secrets)
+        if pretended_stripe_port(used) is not None:
+            parts.append(pretended_part(used, secrets))
         if with_web:
             parts.append(web_part(used))
         supervisor = Supervisor(parts, say=say)
@@ -127,15 +138,20 @@ def _running(used: Settings, *, with_web: bool) -> Running:
         gateway_url=gateway_url(used),
         database_port=port,
         ray_ports=ray_ports,
+        pretended_stripe_port=pretended_stripe_port(used),
     )
 
 
 @click.command()
-def up() -> None:
+@click.option("--fake-stripe", is_flag=True, help="Pretend payments: a fake stands for Stripe and no money moves.")
+def up(fake_stripe: bool) -> None:
     """Start everything and keep it running until Ctrl-C."""
     chosen = settings()
+    offer()
     configure(chosen.logs.model_copy(update={"level": "WARNING"}), part="up")
     secrets = load_or_create(chosen.var)
+    if fake_stripe:
+        chosen = with_pretended_payments(chosen)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
@@ -146,6 +162,7 @@ def up() -> None:
     say(f"Starting Melodeon under {chosen.var} …")
     with running_stack(chosen, secrets, with_web=True, say=say, stopping=stopping) as used:
         if not stopping.is_set():
-            click.echo(f"Melodeon is ready: {web_url(used)}")
+            pretended = " (payments are pretended, no money moves)" if fake_stripe else ""
+            click.echo(f"Melodeon is ready: {web_url(used)}{pretended}")
         stopping.wait()
         say("Stopping …")

@@ -1,31 +1,58 @@
-"""Account: who you are, your password, your sessions, your credits."""
+"""Account: who you are, how you sign in, what programs may do for you, your credits, your data."""
 
 import streamlit as st
 
 from billing import ledger
-from data.repositories import sessions
-from ui.widgets.account_forms import draw_password_form, draw_sessions, draw_statement
+from ui.widgets.account_data import draw_deletion, draw_export
+from ui.widgets.account_keys import draw_keys, draw_new_key
+from ui.widgets.account_profile import draw_email, draw_head, draw_picture
+from ui.widgets.account_security import draw_devices, draw_proofs
 from ui.widgets.gate import need_account
 from ui.widgets.heading import draw_heading, draw_title
-from ui.widgets.problem import told
+from ui.widgets.map import STATEMENT, UPGRADE
+from ui.widgets.statement import draw_balance, draw_statement
 from ui.wiring import services
+
+TABS = ["Profile", "Security", "API keys", "Credits", "Your data"]
 
 account = need_account("Sign in to see your account.")
 draw_title("Account")
-st.text(f"{account.name} · {account.role.value} · plan {account.plan}")
-
-with services().database.transaction() as session:
-    signed_in = sessions.list_of(session, account.id)
-    balance = ledger.balance(session, account.id)
-    movements = ledger.statement(session, account.id, 20)
-
-left, right = st.columns(2, gap="large")
-with left:
-    draw_heading("Password")
-    with told():
-        draw_password_form(services(), account)
-    draw_heading("Where you are signed in")
-    draw_sessions(services(), account, signed_in)
-with right:
-    draw_heading("Credits")
-    draw_statement(balance, movements)
+draw_head(services(), account)
+profile, security, keys, credit, data = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
+if profile.open:
+    left, right = profile.columns(2, gap="large")
+    with left:
+        draw_heading("Picture")
+        draw_picture(services(), account)
+    with right:
+        draw_heading("E-mail")
+        draw_email(services(), account)
+if security.open:
+    left, right = security.columns(2, gap="large")
+    with left:
+        draw_proofs(services(), account)
+    with right:
+        draw_devices(services(), account)
+if keys.open:
+    left, right = keys.columns(2, gap="large")
+    with left:
+        draw_heading("New key")
+        draw_new_key(services(), account)
+    with right:
+        draw_heading("Your keys")
+        draw_keys(services(), account)
+if credit.open:
+    with credit, services().database.transaction() as session:
+        draw_balance(ledger.balance(session, account.id))
+        draw_statement(ledger.statement(session, account.id, 20))
+        with st.container(horizontal=True):
+            st.page_link(STATEMENT, label="Whole statement", icon=":material/receipt_long:")
+            st.page_link(UPGRADE, label="Get credits", icon=":material/toll:")
+if data.open:
+    left, right = data.columns(2, gap="large")
+    with left:
+        draw_heading("Take it with you")
+        draw_export()
+    with right:
+        draw_heading("Leave")
+        draw_deletion(services(), account)

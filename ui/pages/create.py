@@ -14,6 +14,7 @@ from ui.widgets.gate import need_account
 from ui.widgets.heading import draw_heading, draw_title
 from ui.widgets.problem import told
 from ui.widgets.song_cards import draw_songs
+from ui.widgets.upgrade_dialog import draw_no_credits_dialog
 from ui.wiring import services
 
 RECENT = 8
@@ -30,7 +31,7 @@ with left, told():
     if brief is not None:
         job = services().ask(account, brief, key=state.submit_key(brief, now=services().now()))
         if job.state is JobState.NO_CREDITS:
-            st.warning(f"{job.reason} The request is kept in your library; run it from there.", icon=":material/toll:")
+            draw_no_credits_dialog(job)
         else:
             st.toast("In the queue. Listen to something meanwhile.", icon=":material/schedule:")
             # the balance above is from before the request

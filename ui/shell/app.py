@@ -8,6 +8,7 @@ import streamlit as st
 from studio.errors import MelodeonError
 from ui import auth, state
 from ui.widgets.account_menu import draw_account_menu
+from ui.widgets.account_profile import draw_banner
 from ui.widgets.map import SONG, SYMBOL, pages
 from ui.widgets.problem import show_problem, told
 from ui.wiring import services
@@ -38,5 +39,9 @@ with st.sidebar:
     draw_account_menu(services(), account)
 if player.open:
     st.switch_page(SONG, query_params={"id": player.open})
+if sentence := state.message():
+    st.toast(sentence, duration="long")
+if account is not None:
+    draw_banner(services(), account)
 with told():
     navigation.run()

@@ -11,7 +11,6 @@ from data.repositories.sessions import SignedIn
 from serving.api.services import Services
 from studio.errors import MelodeonError
 from studio.words.account import Account
-from studio.words.credit import Balance, Movement, MovementKind
 from studio.words.ids import SessionId
 from ui import auth, state
 
@@ -23,6 +22,28 @@ class PasswordsDiffer(MelodeonError):
 
     def __init__(self) -> None:
         super().__init__("The two new passwords differ. Please type the same one twice.")
+
+
+def draw_new_password(key: str, *, label: str) -> str | None:
+    """A form for a new password, typed twice; None until it is sent.
+
+    Raises:
+        PasswordsDiffer: they are not the same.
+    """
+    with st.form(key, clear_on_submit=True):
+        new = st.text_input(
+            "New password",
+            type="password",
+            help="8 characters or more; a few words are best.",
+            autocomplete="new-password",
+        )
+        again = st.text_input("New password again", type="password", autocomplete="new-password")
+        pressed = st.form_submit_button(label, type="primary", width="stretch")
+    if not pressed:
+        return None
+    if new != again:
+        raise PasswordsDiffer
+    return new
 
 
 def draw_password_form(services: Services, account: Account) -> None:
@@ -70,60 +91,21 @@ def _end_session(services: Services, account: Account, session_id: SessionId) ->
         sessions.revoke_one(session, account.id, session_id)
 
 
-def _end_all(services: Services, account: Account) -> None:
-    with services.database.transaction() as session:
-        sessions.revoke_all(session, account.id)
-    auth.forget()
-    state.set_exchange("sign_out")
-
-
 def draw_sessions(services: Services, account: Account, signed_in: Sequence[SignedIn]) -> None:
     """The browsers that are signed in, each with a way to end it."""
     here = state.signed_in()
     for browser in signed_in:
         current = here is not None and browser.id == here.session_id
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", border=True):
             st.text(f"{browser_name(browser.user_agent)}\nlast seen {browser.seen_at:%d %b %Y, %H:%M} UTC")
             if current:
                 st.badge("This one", color="green")
             else:
                 st.button("End", key=f"end_{browser.id}", on_click=_end_session, args=(services, account, browser.id))
     st.button(
-        "Sign out everywhere", icon=":material/logout:", key="everywhere", on_click=_end_all, args=(services, account)
-    )
-
-
-WHAT: Final = {
-    MovementKind.GRANT: ("Received", "+"),
-    MovementKind.HOLD: ("Set aside for a song", "−"),
-    MovementKind.CAPTURE: ("Spent on a song", ""),
-    MovementKind.RELEASE: ("Given back", "+"),
-}
-"""A movement in the person's words, and what it did to the available credits."""
-
-
-def draw_statement(balance: Balance, movements: Sequence[Movement]) -> None:
-    """The balance and the last movements."""
-    have, held = st.columns(2)
-    have.metric("Available", balance.available_credits)
-    held.metric("Set aside", balance.held_credits)
-    rows = []
-    for line in movements:
-        what, sign = WHAT[line.kind]
-        rows.append(
-            {
-                "When": line.at,
-                "What": line.note[:1].upper() + line.note[1:] or what,
-                "Credits": f"{sign}{line.amount_credits}",
-            }
-        )
-    st.dataframe(
-        rows,
-        hide_index=True,
-        width="stretch",
-        column_config={
-            "When": st.column_config.DatetimeColumn(format="distance", width=110),
-            "Credits": st.column_config.TextColumn(width=70),
-        },
-        alt="The last movements of your credits",
+        "Sign out everywhere",
+        icon=":material/logout:",
+        key="everywhere",
+        on_click=auth.sign_out_everywhere,
+        args=(services, account),
     )

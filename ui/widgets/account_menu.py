@@ -5,6 +5,7 @@ import streamlit as st
 from serving.api.services import Services
 from studio.words.account import Account
 from ui import auth
+from ui.widgets.avatar import draw_avatar
 from ui.widgets.map import ACCOUNT, SIGN_IN
 from ui.widgets.plain import escape
 
@@ -16,8 +17,10 @@ def draw_account_menu(services: Services, account: Account | None) -> None:
             st.switch_page(SIGN_IN)
         return
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="person"):
-        if st.button(escape(account.name), icon=":material/account_circle:", type="tertiary", key="to_account"):
-            st.switch_page(ACCOUNT)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
+            draw_avatar(services, name=account.name, avatar_key=account.avatar_key, width_px=28)
+            if st.button(escape(account.name), type="tertiary", key="to_account"):
+                st.switch_page(ACCOUNT)
         st.button(
             "Sign out",
             icon=":material/logout:",

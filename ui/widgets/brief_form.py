@@ -20,6 +20,7 @@ from studio.words.engine_spec import ChoiceControl, EngineSpec, NumberControl
 from ui import state
 from ui.widgets.engine_choice import choose_engine, draw_engine_choice
 from ui.widgets.plain import credits_text
+from ui.widgets.quote import draw_quote
 from ui.widgets.writing_help import draw_expand_style, draw_write_lyrics, take_over_written
 
 IDEAS: Final = (
@@ -192,13 +193,13 @@ def _draw_submit(brief: Brief, balance: Balance, *, pace: Pace | None) -> bool:
     price = price_of(brief)
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
-            f"Create · {price} credits", type="primary", icon=":material/auto_awesome:", key="create",
+            f"Create · {credits_text(price)}", type="primary", icon=":material/auto_awesome:", key="create",
             shortcut="Ctrl+Enter",
         )  # fmt: skip
         about = ""
         if pace is not None:
             # the slider's value comes with the next run, so the length this is said of is named
             length_s = brief.controls.duration_s or pace.typical_length_s
-            about = f" · {length_s:.0f} s of song take about {max(1.0, pace.seconds(length_s)):.0f} s"
-        st.caption(f"Two takes · you have {credits_text(balance.available_credits)}{about}")
+            about = f"{length_s:.0f} s of song take about {max(1.0, pace.seconds(length_s)):.0f} s"
+        draw_quote(price, balance, what="Two takes", more=about)
     return pressed

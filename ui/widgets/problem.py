@@ -6,11 +6,15 @@ from typing import Final
 
 import streamlit as st
 
+from billing.limits import UpgradeRequired
 from studio.errors import MelodeonError
+from ui.widgets.upgrade_dialog import draw_upgrade_dialog
 
 ICONS: Final = {
     "not_found": ":material/search_off:",
     "no_credits": ":material/toll:",
+    "payments_off": ":material/money_off:",
+    "payments_unreachable": ":material/cloud_off:",
     "database_unreachable": ":material/cloud_off:",
     "store_unavailable": ":material/cloud_off:",
     "too_many_queued": ":material/hourglass_top:",
@@ -18,7 +22,10 @@ ICONS: Final = {
 
 
 def show_problem(error: MelodeonError) -> None:
-    """Show an error's sentence."""
+    """Show an error's sentence; where the plan is what stands in the way, with the way to a larger one."""
+    if isinstance(error, UpgradeRequired):
+        draw_upgrade_dialog(error)
+        return
     st.error(error.sentence, icon=ICONS.get(error.code, ":material/error:"))
 
 

@@ -5,16 +5,20 @@ from typing import Final
 
 import streamlit as st
 
+from billing import ledger
 from data import access
 from data.repositories import songs
 from serving import jobs
 from serving.api.views import PREFIX
 from studio.words.account import Account
 from studio.words.brief import TITLE_MAX, Brief, BriefMode, Controls
+from studio.words.job import JobState
 from studio.words.song import Song
 from ui import state
 from ui.widgets.map import CREATE
+from ui.widgets.plain import credits_text
 from ui.widgets.problem import told
+from ui.widgets.quote import draw_quote
 from ui.wiring import services
 
 
@@ -73,10 +77,19 @@ def _unpublish(song: Song, viewer: Account) -> None:  # noqa: ARG001
     st.rerun()
 
 
+@st.dialog("Run again?", icon=":material/refresh:")
 def _run_again(song: Song, viewer: Account) -> None:
-    services().ask_again(viewer, song.job_id)
-    st.toast("It is in the queue again.", icon=":material/refresh:")
-    st.rerun()
+    with told():
+        with services().database.transaction() as session:
+            price = jobs.price_again(session, viewer, song.job_id)
+            balance = ledger.balance(session, viewer.id)
+        st.markdown("The whole request once more, with the same words and settings.")
+        draw_quote(price, balance)
+        if st.button(f"Run again · {credits_text(price)}", type="primary", icon=":material/refresh:", key="run_again"):
+            job = services().ask_again(viewer, song.job_id)
+            if job.state is not JobState.NO_CREDITS:
+                st.toast("It is in the queue again.", icon=":material/refresh:")
+            st.rerun()
 
 
 def _cancel(song: Song, viewer: Account) -> None:

@@ -7,10 +7,12 @@ import melodeon_ui
 import streamlit as st
 
 from data import access
+from serving.api.services import Services
 from serving.api.views import song_urls
 from studio.words.account import Account
 from studio.words.job import JobState
 from studio.words.song import Song
+from ui.widgets.avatar import draw_avatar
 from ui.widgets.plain import escape
 from ui.widgets.song_actions import act
 from ui.widgets.song_cards import STATUS_TEXT, as_playable, engine_label, menu, title_of
@@ -37,8 +39,8 @@ def draw_cover(song: Song) -> None:
     st.image(f"{here.scheme}://{here.netloc}{path}", width="stretch", alt=f"Cover of {title_of(song)}")
 
 
-def draw_heading(song: Song) -> None:
-    """Badges, title, artist."""
+def draw_heading(song: Song, services: Services, *, artist_avatar: str) -> None:
+    """Badges, title, artist with their picture (its key; empty: their letter)."""
     with st.container(horizontal=True, gap="small"):
         st.badge("AI-generated", icon=":material/auto_awesome:", color="violet")
         if song.status is not JobState.PROCESSED:
@@ -48,7 +50,9 @@ def draw_heading(song: Song) -> None:
     # Titles are text, never Markdown: st.title would read formatting and links in them.
     st.title(escape(title_of(song)), anchor=False)
     plays = f" · {song.play_count:,} plays" if song.play_count else ""
-    st.markdown(f"**{escape(song.artist)}**{plays}")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        draw_avatar(services, name=song.artist, avatar_key=artist_avatar, width_px=28)
+        st.markdown(f"**{escape(song.artist)}**{plays}")
 
 
 def draw_actions(song: Song, *, viewer: Account | None) -> None:

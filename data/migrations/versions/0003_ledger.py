@@ -1,5 +1,7 @@
 """The ledger, complete: blocks of credits, taking back, debt, the hash chain."""
 
+from data.sql_files import run_file
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -7,4 +9,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """New tables and functions; what was booked before gets its blocks and its chain."""
+    run_file("ledger_0003.sql")

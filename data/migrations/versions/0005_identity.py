@@ -1,5 +1,7 @@
 """Verified addresses, one-time tokens, keys, limits, the audit log."""
 
+from data.sql_files import run_file
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -7,4 +9,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Add what proves who somebody is, and what guards it."""
+    run_file("identity_0005.sql")

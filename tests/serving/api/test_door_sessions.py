@@ -35,7 +35,9 @@ def test_name_and_password_give_a_session_that_ends_by_signing_out(ada, signed_i
     assert "samesite=lax" in cookie
     assert "path=/" in cookie
     assert "secure" not in cookie  # the address is plain http
-    assert browser.get("/auth/me").json()["data"] == {"id": ada.id, "name": "Ada", "role": "admin", "plan": "free"}
+    assert browser.get("/auth/me").json()["data"] == {
+        "id": ada.id, "name": "Ada", "role": "admin", "plan": "free", "email": "", "email_verified": False,
+    }  # fmt: skip
 
     stolen = dict(browser.cookies)
     answer = browser.delete("/auth/session")
@@ -116,7 +118,7 @@ def test_guessing_is_stopped_even_for_the_right_password(ada, signed_in) -> None
     assert [sign_in(browser, "wrong password").status_code for _ in range(5)] == [401] * 5
     answer = sign_in(browser)
     assert (answer.status_code, answer.json()["error"]) == (429, "sign_in_locked")
-    assert answer.headers["retry-after"] == "60"
+    assert 1 <= int(answer.headers["retry-after"]) <= 180
 
 
 def test_a_right_password_forgives_the_wrong_ones(ada, signed_in) -> None:

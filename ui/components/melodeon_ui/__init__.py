@@ -1,4 +1,4 @@
-"""Melodeon's Streamlit components: player, song cards, song view, job rail, session bridge.
+"""Melodeon's Streamlit components: player, song cards, song view, job rail, session bridge, departure.
 
 The sound comes from one engine in the browser's window, not from these components: they only show it. Playing,
 seeking and queueing never reach Python; what does reach it is what a page must act on, as one-run triggers.
@@ -39,6 +39,7 @@ __all__ = [
     "Song",
     "SongCard",
     "Status",
+    "departure",
     "job_rail",
     "player",
     "session_bridge",
@@ -196,3 +197,8 @@ def session_bridge(
     data = {"api": api, "op": op, "nonce": nonce, "ticket": ticket}
     result = _component("session_bridge")(key=key, data=data, on_done_change=_wake)
     return SessionEvents(done=result.done)
+
+
+def departure(url: str, nonce: str, key: str = "departure") -> None:
+    """Leave for ``url`` (http or https) in this tab, once for each nonce. The music stops, as at every page load."""
+    _component("departure")(key=key, data={"url": url, "nonce": nonce})

@@ -3,7 +3,7 @@ import { build, transform } from "esbuild";
 import { readFile, rm } from "node:fs/promises";
 
 const OUT = "build";
-const COMPONENTS = ["player", "song_cards", "song_view", "job_rail", "session_bridge"];
+const COMPONENTS = ["player", "song_cards", "song_view", "job_rail", "session_bridge", "departure"];
 
 const styleSheetAsText = {
   name: "style-sheet-as-text",

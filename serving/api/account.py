@@ -1,0 +1,115 @@
+"""Doors for what an account's owner alone does: password, address, second factor, sessions, API keys."""
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from data import access
+from data.repositories import api_keys, audit, sessions
+from serving import account_factors, account_proofs, accounts
+from serving.api.answers import good
+from serving.api.auth import open_session
+from serving.api.bodies import ChangeEmail, ChangePassword, Code, NewKey, Password
+from serving.api.identity import TheAccount, TheServices, TheToken, address_of, set_cookie
+from serving.api.views import api_key_json, session_json
+from studio.words.api_key import Scope
+from studio.words.ids import SessionId
+
+router = APIRouter(prefix="/auth", tags=["account"])
+
+
+@router.post("/password", status_code=204)
+def change_password(body: ChangePassword, account: TheAccount, request: Request, services: TheServices) -> Response:
+    """Set a new password; every session ends, and this browser gets a new one."""
+    accounts.change_password(services.database, account, body.old, body.new, address=address_of(request))
+    response = Response(status_code=204)
+    open_session(services, account, request, response)
+    return response
+
+
+@router.post("/email", status_code=202)
+def change_email(body: ChangeEmail, account: TheAccount, request: Request, services: TheServices) -> Any:
+    """Move to another address, once the link in the letter to it is followed."""
+    address = address_of(request)
+    account_proofs.change_email(services.database, account, body.password, body.email, address=address)
+    return good({})
+
+
+@router.post("/totp")
+def begin_totp(body: Password, account: TheAccount, request: Request, services: TheServices) -> Any:
+    """A secret for an authenticator app; it is in force once a code of it was sent to ``/auth/totp/confirm``."""
+    made = account_factors.totp_begin(
+        services.database, account, services.box, password=body.password, source=address_of(request)
+    )
+    return good({"secret": made.secret, "address": made.address})
+
+
+@router.post("/totp/confirm")
+def confirm_totp(body: Code, account: TheAccount, services: TheServices) -> Any:
+    """Put the second factor in force. The recovery codes are told only now."""
+    codes = account_factors.totp_confirm(services.database, account, services.box, body.code, now=services.now())
+    return good({"recovery_codes": codes})
+
+
+@router.post("/totp/end", status_code=204)
+def end_totp(body: Password, account: TheAccount, request: Request, services: TheServices) -> Response:
+    """Switch the second factor off."""
+    account_factors.totp_end(services.database, account, password=body.password, source=address_of(request))
+    return Response(status_code=204)
+
+
+@router.get("/sessions")
+def list_sessions(account: TheAccount, token: TheToken, services: TheServices) -> Any:
+    """The browsers that are signed in, the last seen first."""
+    with services.database.transaction() as session:
+        found = sessions.list_of(session, account.id)
+        here = sessions.of_token(session, token)
+    return good({"sessions": [session_json(one, here=here is not None and one.id == here[1]) for one in found]})
+
+
+@router.delete("/sessions", status_code=204)
+def end_sessions(account: TheAccount, services: TheServices) -> Response:
+    """Sign out everywhere, here too."""
+    with services.database.transaction() as session:
+        sessions.revoke_all(session, account.id)
+        audit.note(session, account.id, "signed_out_everywhere", account.id)
+    response = Response(status_code=204)
+    set_cookie(response, services, "")
+    return response
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+def end_session(session_id: str, account: TheAccount, services: TheServices) -> Response:
+    """End one session."""
+    with services.database.transaction() as session:
+        if session_id not in {one.id for one in sessions.list_of(session, account.id)}:
+            raise access.NotFound("session")
+        sessions.revoke_one(session, account.id, SessionId(session_id))
+    return Response(status_code=204)
+
+
+@router.get("/keys")
+def list_keys(account: TheAccount, services: TheServices) -> Any:
+    """The account's API keys, newest first; never their secrets."""
+    with services.database.transaction() as session:
+        return good({"keys": [api_key_json(key) for key in api_keys.list_of(session, account.id)]})
+
+
+@router.post("/keys", status_code=201)
+def make_key(body: NewKey, account: TheAccount, services: TheServices) -> Any:
+    """Make an API key. Its secret is told only now."""
+    expires_at = None if body.days is None else services.now() + timedelta(days=body.days)
+    scopes = {Scope(scope) for scope in body.scopes}
+    with services.database.transaction() as session:
+        key, secret = api_keys.make(session, account.id, body.label, scopes, expires_at)
+    return good({"key": api_key_json(key), "secret": secret})
+
+
+@router.delete("/keys/{key_id}", status_code=204)
+def revoke_key(key_id: str, account: TheAccount, services: TheServices) -> Response:
+    """End an API key at once."""
+    with services.database.transaction() as session:
+        if not api_keys.revoke(session, account.id, key_id):
+            raise access.NotFound("key")
+    return Response(status_code=204)

@@ -1,0 +1,91 @@
+"""The gates of ``make audit``: each sees what is planted, and none passes by having looked at nothing."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.version import Version
+
+SCRIPT = Path(__file__).parents[2] / "tools" / "audit.py"
+
+
+@pytest.fixture(scope="module")
+def audit() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("audit", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def advisory(folder: Path, name: str, **affected: object) -> Path:
+    place = folder / "vulns" / name
+    place.mkdir(parents=True)
+    words = {"id": "PYSEC-0", "affected": [{"package": {"ecosystem": "PyPI", "name": name}, **affected}]}
+    (place / "PYSEC-0.yaml").write_text(json.dumps(words))
+    return folder
+
+
+RANGE = [{"introduced": "0"}, {"fixed": "1.5"}, {"introduced": "2.0"}, {"last_affected": "2.3"}]
+
+
+@pytest.mark.parametrize(
+    ("version", "hit"),
+    [("1.4.9", True), ("1.5", False), ("1.9", False), ("2.0", True), ("2.3", True), ("2.3.1", False)],
+)
+def test_a_range_is_what_the_schema_says(audit: ModuleType, tmp_path: Path, version: str, hit: bool) -> None:
+    folder = advisory(tmp_path, "thing", ranges=[{"type": "ECOSYSTEM", "events": RANGE}])
+    assert audit.holes({"thing": Version(version)}, folder) == ([f"PYSEC-0 thing {version}"] if hit else [])
+
+
+def test_a_listed_version_is_a_hole_and_another_is_not(audit: ModuleType, tmp_path: Path) -> None:
+    folder = advisory(tmp_path, "thing", versions=["1.0.0", "not a version"])
+    assert audit.holes({"thing": Version("1.0")}, folder) == ["PYSEC-0 thing 1.0"]
+    assert audit.holes({"thing": Version("1.1")}, folder) == []
+
+
+def test_an_advisory_that_was_withdrawn_counts_no_more(audit: ModuleType, tmp_path: Path) -> None:
+    folder = advisory(tmp_path, "thing", versions=["1.0"])
+    path = folder / "vulns" / "thing" / "PYSEC-0.yaml"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "withdrawn": "2026-01-01T00:00:00Z"}))
+    assert audit.holes({"thing": Version("1.0")}, folder) == []
+
+
+def test_every_pin_of_ours_is_read(audit: ModuleType) -> None:
+    versions = audit.pinned(audit.ROOT / "constraints.txt")
+    assert versions["torch"] == Version("2.13.0")
+    assert len(versions) > 150
+
+
+def test_nothing_audited_is_a_failure(audit: ModuleType, tmp_path: Path) -> None:
+    assert audit.known_holes(None) == audit.known_holes(tmp_path) != []
+
+
+def test_what_is_pinned_is_looked_up(audit: ModuleType, tmp_path: Path) -> None:
+    assert audit.known_holes(advisory(tmp_path, "torch", versions=["2.13.0"])) == ["PYSEC-0 torch 2.13.0"]
+
+
+def test_this_tree_is_clean(audit: ModuleType) -> None:
+    assert audit.careless(audit.ROOT) == []
+    assert audit.leaked(audit.ROOT, list(audit.tracked(audit.ROOT))) == []
+
+
+def test_careless_code_is_seen(audit: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "bad.py").write_text("import subprocess\nsubprocess.run('ls ' + input(), shell=True)\n")
+    (found,) = audit.careless(tmp_path)
+    assert "bad.py:2" in found
+
+
+def test_code_that_cannot_be_read_is_no_clean_code(audit: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "bad.py").write_text("def (:\n")
+    assert len(audit.careless(tmp_path)) == 1
+
+
+def test_a_key_in_a_file_is_seen(audit: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "settings.py"
+    # put together here, so that this file itself holds nothing that looks like a key
+    path.write_text("token = 'gh" + "p_" + "a1B2c3D4e5" * 4 + "'\nkey = '-----BEGIN RSA " + "PRIVATE KEY-----'\n")
+    assert audit.leaked(tmp_path, [path]) == ["settings.py:1 GitHub Token", "settings.py:2 Private Key"]

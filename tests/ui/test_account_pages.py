@@ -1,0 +1,226 @@
+"""The account pages as scripts: what they draw for whom, and what a press does; on a real database."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pyotp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from billing import ledger
+from data.passwords import hash_password
+from data.repositories import accounts, api_keys, audit, second_factors, sessions, verifications
+from serving.accounts import expect_email
+from serving.api.services import Services
+from studio.words.account import Account, Role
+from studio.words.letter import TokenPurpose
+from ui import state
+from ui.widgets.account_security import qr_svg
+from ui.widgets.avatar import avatar_svg
+from ui.widgets.map import pages
+from ui.widgets.people import ACTIONS, ROLES
+
+PAGES = Path(__file__).parents[2] / "ui" / "pages"
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def ada(wired: Services) -> Account:
+    """The first account, so the admin, with a password."""
+    return someone(wired, "ada")
+
+
+def someone(services: Services, name: str) -> Account:
+    with services.database.transaction() as session:
+        account = accounts.create(session, name=name, password_hash=hash_password(PASSWORD))
+        ledger.open_with_signup_grant(session, account.id, amount=100, now=services.now())
+    return account
+
+
+def again(services: Services, account: Account) -> Account:
+    with services.database.transaction() as session:
+        found = accounts.by_id(session, account.id)
+    assert found is not None
+    return found
+
+
+def open_page(services: Services, name: str, account: Account | None, **query: str) -> AppTest:
+    """The page as the entry script would run it for this person."""
+    page = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=30)
+    if account is not None:
+        with services.database.transaction() as session:
+            begun = sessions.begin(session, account.id, days=1)
+        page.session_state["account"] = account
+        page.session_state["signed_in"] = state.SignedIn(account_id=account.id, session_id=begun.session_id)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def field(page: AppTest, label: str):
+    return next(found for found in page.text_input if found.label == label)
+
+
+def button(page: AppTest, label: str):
+    return next(found for found in page.button if found.label == label)
+
+
+def said(page: AppTest) -> str:
+    everything = [*page.error, *page.success, *page.info, *page.caption, *page.markdown, *page.text, *page.title]
+    return "\n".join(str(found.value) for found in everything)
+
+
+@pytest.mark.parametrize("tab", ["Profile", "Security", "API keys", "Credits", "Your data"])
+def test_every_tab_draws_itself(wired: Services, ada: Account, tab: str) -> None:
+    page = open_page(wired, "account", ada, tab=tab)
+    assert not page.exception
+    assert not page.error
+
+
+def test_an_address_waits_until_its_link_is_followed_and_then_counts(wired: Services, ada: Account) -> None:
+    with wired.database.transaction() as session:
+        expect_email(session, ada, "ada@example.org")
+        token = verifications.issue(session, ada.id, TokenPurpose.VERIFY, "ada@example.org")
+    assert "ada@example.org" in said(open_page(wired, "account", ada, tab="Profile"))
+    page = open_page(wired, "verify", ada, token=str(token))
+    assert again(wired, ada).email == ""
+    button(page, "Confirm this address").click().run()
+    assert (again(wired, ada).email, again(wired, ada).email_verified) == ("ada@example.org", True)
+    used = open_page(wired, "verify", ada, token=str(token))
+    button(used, "Confirm this address").click().run()
+    assert "does not work any more" in used.error[0].value
+
+
+def test_a_reset_by_link_sets_the_password_and_one_mistyped_does_not(wired: Services, ada: Account) -> None:
+    with wired.database.transaction() as session:
+        accounts.set_proved_email(session, ada.id, "ada@example.org")
+        verifications.expect(session, ada.id, TokenPurpose.RESET, "ada@example.org")
+        token = verifications.issue(session, ada.id, TokenPurpose.RESET, "ada@example.org")
+    page = open_page(wired, "reset", None, token=str(token))
+    field(page, "New password").set_value("another fine phrase")
+    field(page, "New password again").set_value("another fine phrases")
+    button(page, "Set this password").click().run()
+    assert "differ" in page.error[0].value
+    field(page, "New password").set_value("another fine phrase")
+    field(page, "New password again").set_value("another fine phrase")
+    button(page, "Set this password").click().run()
+    assert not page.error
+    with wired.database.transaction() as session:
+        assert sessions.list_of(session, ada.id) == ()
+
+
+@pytest.mark.parametrize("email", ["ada@example.org", "nobody@example.org"])
+def test_asking_for_a_reset_says_the_same_to_everybody(wired: Services, ada: Account, email: str) -> None:
+    with wired.database.transaction() as session:
+        accounts.set_proved_email(session, ada.id, "ada@example.org")
+    page = open_page(wired, "reset", None)
+    field(page, "E-mail").set_value(email)
+    button(page, "Send me a link").click().run()
+    assert page.success[0].value.startswith("If there is an account with this address")
+
+
+def test_the_second_step_is_set_up_with_the_password_a_code_and_recovery_codes(wired: Services, ada: Account) -> None:
+    page = open_page(wired, "account", ada, tab="Security")
+    field(page, "Your password").set_value("wrong password")
+    button(page, "Set it up").click().run()
+    assert "wrong" in page.error[0].value
+    field(page, "Your password").set_value(PASSWORD)
+    button(page, "Set it up").click().run()
+    secret = page.code[0].value
+    field(page, "Code from the app").set_value("000000")
+    button(page, "Switch it on").click().run()
+    assert page.error
+    field(page, "Code from the app").set_value(pyotp.TOTP(secret).now())
+    button(page, "Switch it on").click().run()
+    assert len(page.code[0].value.split()) == 10
+    button(page, "I have kept them").click().run()
+    assert not page.code
+    with wired.database.transaction() as session:
+        assert second_factors.is_on(session, ada.id)
+
+
+def test_a_key_is_shown_once_and_revoked_at_once(wired: Services, ada: Account) -> None:
+    page = open_page(wired, "account", ada, tab="API keys")
+    field(page, "What is it for?").set_value("My [script](http://x)")
+    button(page, "Make a key").click().run()
+    secret = page.code[0].value
+    with wired.database.transaction() as session:
+        opened = api_keys.of_secret(session, secret)
+        assert opened is not None
+        assert opened.account.id == ada.id
+    button(page, "I have copied it").click().run()
+    assert secret not in said(page)
+    button(page, "Revoke this key").click().run()
+    with wired.database.transaction() as session:
+        assert api_keys.of_secret(session, secret) is None
+        assert [note.action for note in audit.latest(session)][:2] == ["key_revoked", "key_made"]
+
+
+def test_leaving_takes_the_name_and_the_password(wired: Services, ada: Account) -> None:
+    bob = someone(wired, "bob")
+    page = open_page(wired, "account", bob, tab="Your data")
+    name = next(found.label for found in page.text_input if found.label.startswith("Type your name"))
+    for typed, password in (("bobby", PASSWORD), ("bob", "wrong password")):
+        field(page, name).set_value(typed)
+        field(page, "Your password").set_value(password)
+        button(page, "Delete my account for ever").click().run()
+        assert page.error
+        assert again(wired, bob) == bob
+    field(page, name).set_value("bob")
+    field(page, "Your password").set_value(PASSWORD)
+    button(page, "Delete my account for ever").click().run()
+    with wired.database.transaction() as session:
+        assert accounts.by_id(session, bob.id) is None
+
+
+def test_only_admins_see_the_administration(wired: Services, ada: Account) -> None:
+    bob = someone(wired, "bob")
+    refused = AppTest.from_file(str(PAGES / "admin.py"))
+    refused.session_state["account"] = bob
+    assert refused.run().exception[0].message.startswith("There is no such page")
+    page = open_page(wired, "admin", ada)
+    assert "**bob**" in said(page)
+    next(found for found in page.selectbox if found.label == "Role of bob").set_value("analyst").run()
+    assert again(wired, bob).role is Role.ANALYST
+    with wired.database.transaction() as session:
+        (note,) = audit.latest(session, subject=bob.id)
+    assert (note.actor, note.action) == (ada.id, "role_set")
+    page.text_input[0].set_value("%").run()
+    assert "Nobody is called so." in said(page)
+
+
+def test_the_last_administrator_stays_one(wired: Services, ada: Account) -> None:
+    page = open_page(wired, "admin", ada)
+    page.selectbox[0].set_value("creator").run()
+    assert "last administrator" in page.error[0].value
+    assert again(wired, ada).role is Role.ADMIN
+
+
+def test_the_map_shows_the_administration_to_admins_only(ada: Account) -> None:
+    def shown(account: Account | None) -> set[str]:
+        return {page.title for page in pages(account) if page.visibility == "visible"}
+
+    everybody = AppTest.from_function(lambda: None)
+    assert everybody is not None
+    bob = Account(id=ada.id, name="bob", email="", role=Role.MODERATOR, plan="free", created_at=ada.created_at)
+    assert "Administration" in shown(ada)
+    assert "Administration" not in shown(bob) | shown(None)
+
+
+def test_every_role_has_a_name() -> None:
+    assert set(ROLES) == set(Role)
+    assert all(ACTIONS.values())
+
+
+@given(st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=32), st.binary(max_size=40))
+def test_a_picture_is_well_formed_whatever_somebody_is_called(name: str, picture: bytes) -> None:
+    drawn = ET.fromstring(avatar_svg(name, picture))
+    assert drawn.tag.endswith("svg")
+    assert not {element.tag.rpartition("}")[2] for element in drawn.iter()} & {"script", "foreignObject", "a"}
+
+
+def test_the_code_for_the_app_is_drawn_dark_on_light() -> None:
+    drawn = ET.fromstring(qr_svg("otpauth://totp/Melodeon:ada?secret=JBSWY3DPEHPK3PXP&issuer=Melodeon"))
+    assert drawn.tag.endswith("svg")

@@ -1,0 +1,56 @@
+"""Your data: take it with you, or take it away."""
+
+import streamlit as st
+
+from data.repositories import second_factors
+from serving import privacy
+from serving.api.services import Services
+from serving.api.views import PREFIX
+from studio.words.account import Account
+from ui import auth, state
+from ui.widgets.plain import escape
+from ui.widgets.problem import told
+
+
+def draw_export() -> None:
+    """The way to everything that is kept of somebody."""
+    st.markdown(
+        "One archive with everything this place keeps of you: your songs with their files and lyrics, every request, "
+        "every movement of your credits, your sessions and keys, as plain files."
+    )
+    st.link_button("Download everything", f"{PREFIX}/account/export", icon=":material/download:", type="primary")
+    st.caption("Large libraries take a while; the archive is made while it is downloaded.")
+
+
+def draw_deletion(services: Services, account: Account) -> None:
+    """Delete the account, after its name was typed and the person proved once more who they are."""
+    st.markdown(
+        "Your songs disappear for everybody, with their files; what is being made is cancelled; a subscription ends; "
+        "your credits are gone. Only the books keep their lines, under a number instead of your name. "
+        "**Nobody can bring it back.**"
+    )
+    with services.database.transaction() as session:
+        asks_code = second_factors.is_on(session, account.id)
+    with st.form("delete_account", clear_on_submit=True):
+        typed = st.text_input(f"Type your name to confirm: {escape(account.name)}", autocomplete="off")
+        password = st.text_input(
+            "Your password",
+            type="password",
+            autocomplete="current-password",
+            help="Without a password: sign in anew by your provider, and leave this empty.",
+        )
+        code = st.text_input("Code from your app", autocomplete="one-time-code") if asks_code else ""
+        pressed = st.form_submit_button("Delete my account for ever", icon=":material/delete_forever:")
+    if not pressed:
+        return
+    with told():
+        if typed.strip() != account.name:
+            raise privacy.NotConfirmed("What you typed is not your name.")
+        who = state.signed_in()
+        privacy.confirm(services, account, password=password, code=code, address=auth.here(),
+                        session_id=who.session_id if who else None)  # fmt: skip
+        privacy.delete(services, account)
+        auth.forget()
+        state.set_exchange("sign_out")
+        state.set_message("Your account is deleted. Thank you for the music.")
+        st.rerun()

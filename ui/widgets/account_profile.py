@@ -1,0 +1,102 @@
+"""Profile: the picture by which people recognise somebody, and the address that letters go to."""
+
+import streamlit as st
+
+from data.upload_limits import LIFE_S
+from serving import account_proofs, avatars
+from serving.api.services import Services
+from studio.words.account import Account
+from ui import auth
+from ui.widgets.avatar import draw_avatar
+from ui.widgets.people import ROLES
+from ui.widgets.plain import escape
+from ui.widgets.problem import told
+
+_PICTURE_MB = 10
+
+
+def draw_head(services: Services, account: Account) -> None:
+    """Who somebody is, at the head of their page."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        draw_avatar(services, name=account.name, avatar_key=account.avatar_key, width_px=56)
+        with st.container(gap="xxsmall", width="stretch"):
+            st.markdown(f"**{escape(account.name)}**")
+            with st.container(horizontal=True, gap="small"):
+                st.badge(ROLES[account.role], icon=":material/badge:", color="gray")
+                st.badge(f"Plan {account.plan}", icon=":material/loyalty:", color="gray")
+
+
+def draw_picture(services: Services, account: Account) -> None:
+    """Choose a picture, or go back to the letter."""
+    with st.form("picture", clear_on_submit=True, border=False):
+        chosen = st.file_uploader(
+            "A square or nearly square picture looks best",
+            type=["png", "jpg", "jpeg", "webp"],
+            max_upload_size=_PICTURE_MB,
+            help="PNG, JPEG or WebP. It is made small; whatever else the file tells, such as where it was taken, is "
+            "thrown away.",
+        )
+        pressed = st.form_submit_button("Use this picture", icon=":material/image:")
+    if pressed and chosen is not None:
+        with told(), st.spinner(f"Looking at it, at most {LIFE_S:g} s"):
+            avatars.set_avatar(services, account, chosen.getvalue())
+            st.rerun()
+    if account.avatar_key and st.button("Remove the picture", type="tertiary", icon=":material/delete:"):
+        avatars.remove_avatar(services, account)
+        st.rerun()
+
+
+def draw_email(services: Services, account: Account) -> None:
+    """The address, whether it is proved, and how to change it."""
+    pending = account_proofs.pending_email(services.database, account)
+    if account.email:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text(account.email)
+            st.badge("Confirmed", icon=":material/check:", color="green")
+    elif not pending:
+        st.caption("You have no address yet. With one you can set a new password should you ever forget it.")
+    if pending:
+        _draw_pending(services, account, pending)
+    with st.form("change_email", clear_on_submit=True):
+        label = "New e-mail address" if account.email else "E-mail address"
+        email = st.text_input(label, type="email", max_chars=254, autocomplete="email")
+        password = st.text_input("Your password", type="password", autocomplete="current-password")
+        pressed = st.form_submit_button("Send a link to it", icon=":material/outgoing_mail:")
+    if pressed and email.strip():
+        with told():
+            account_proofs.change_email(services.database, account, password, email, address=auth.here())
+            st.toast("A letter is on its way. The address counts once you follow its link.", icon=":material/mail:")
+            st.rerun()
+
+
+def _draw_pending(services: Services, account: Account, pending: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.text(pending)
+        st.badge("Waits for you to follow the link", icon=":material/schedule:", color="orange")
+    if st.button("Send the link again", type="tertiary", icon=":material/refresh:", key="again_on_page"):
+        send_again(services, account)
+
+
+def send_again(services: Services, account: Account) -> None:
+    """Send the link to the pending address once more, and say so."""
+    with told():
+        account_proofs.ask_verification(services.database, account, address=auth.here())
+        st.toast("Another letter is on its way.", icon=":material/mail:")
+
+
+def draw_banner(services: Services, account: Account) -> None:
+    """A quiet line for those whose address waits to be confirmed; gone for this tab once it is put away."""
+    if account.email or st.session_state.get("banner_away"):
+        return
+    pending = account_proofs.pending_email(services.database, account)
+    if not pending:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="unconfirmed"):
+        st.markdown(
+            f":material/mail: Please confirm **{escape(pending)}**: a link is in your mailbox.", width="content"
+        )
+        if st.button("Send it again", type="tertiary", key="again_in_banner"):
+            send_again(services, account)
+        if st.button("Later", type="tertiary", key="banner_later"):
+            st.session_state["banner_away"] = True
+            st.rerun()

@@ -1,0 +1,105 @@
+"""People and what was done to their accounts, for administrators."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import streamlit as st
+
+from data import access
+from serving import accounts
+from serving.api.services import Services
+from studio.words.account import Account, Role
+from studio.words.audit import AuditNote
+from ui.widgets.avatar import draw_avatar
+from ui.widgets.plain import escape
+from ui.widgets.problem import told
+
+ROLES: Final = {
+    Role.CREATOR: "Creator",
+    Role.ANALYST: "Analyst",
+    Role.ENGINEER: "ML engineer",
+    Role.MODERATOR: "Moderator",
+    Role.ADMIN: "Administrator",
+}
+MEANINGS: Final = (
+    "Creators make songs. Analysts also see the figures, ML engineers the engines. Moderators see and hide what others "
+    "published. Administrators see the accounts and this page, and give roles."
+)
+
+ACTIONS: Final = {
+    "account_made": "made an account",
+    "account_deleted": "deleted the account",
+    "role_set": "changed the role",
+    "password_set": "set a new password",
+    "email_proved": "confirmed an e-mail address",
+    "email_change_asked": "asked for another e-mail address",
+    "second_factor_on": "switched the second step on",
+    "second_factor_off": "switched the second step off",
+    "signed_out_everywhere": "signed out everywhere",
+    "identity_linked": "linked another way to sign in",
+    "key_made": "made an API key",
+    "key_revoked": "revoked an API key",
+}
+"""What was done, in a person's words."""
+
+
+def draw_people(services: Services, viewer: Account, people: Sequence[Account]) -> None:
+    """Accounts, each with its role, which can be changed."""
+    st.caption(MEANINGS)
+    if not people:
+        st.caption("Nobody is called so.")
+    for person in people:
+        with st.container(horizontal=True, vertical_alignment="center", border=True):
+            draw_avatar(services, name=person.name, avatar_key=person.avatar_key, width_px=36)
+            with st.container(gap="xxsmall", width="stretch"):
+                st.markdown(f"**{escape(person.name)}**")
+                # As text: Markdown would make a link of an address.
+                st.text(person.email or "no confirmed address")
+            st.badge(f"Plan {person.plan}", color="gray")
+            st.caption(f"since {person.created_at:%d %b %Y}", width="content")
+            chosen = st.selectbox(
+                f"Role of {person.name}",
+                [role.value for role in Role],
+                index=list(Role).index(person.role),
+                format_func=lambda value: ROLES[Role(value)],
+                key=f"role_{person.id}_{person.role}",
+                label_visibility="collapsed",
+                width=180,
+            )
+        if chosen != person.role.value:
+            _set_role(services, viewer, person, Role(chosen))
+
+
+def _set_role(services: Services, viewer: Account, person: Account, role: Role) -> None:
+    with told():
+        if not access.may_administrate(viewer):
+            raise access.NotFound("page")
+        with services.database.transaction() as session:
+            accounts.set_role(session, viewer.id, person, role)
+        st.toast(f"{escape(person.name)}: {ROLES[role]}", icon=":material/badge:")
+        st.rerun()
+
+
+def draw_log(notes: Sequence[AuditNote], names: Mapping[str, str]) -> None:
+    """The audit log, newest first."""
+    if not notes:
+        st.caption("Nothing was written down yet.")
+        return
+
+    def named(account_id: str) -> str:
+        return names.get(account_id, account_id)
+
+    rows = [
+        {
+            "When": note.at,
+            "Who": named(note.actor),
+            "What": ACTIONS.get(note.action, note.action),
+            "Whose account": named(note.subject),
+            "Detail": note.detail,
+        }
+        for note in notes
+    ]
+    when = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", width=150)
+    st.dataframe(
+        rows, hide_index=True, width="stretch", column_config={"When": when}, alt="The audit log, newest first"
+    )
