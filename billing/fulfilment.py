@@ -105,6 +105,11 @@ def book(session: Session, record: SessionRecord, *, now: datetime, failed: bool
     return _told(purchase, state=state, granted=purchase.credits > 0)
 
 
+def concerns_us(session: Session, record: SessionRecord) -> bool:
+    """Whether a checkout was begun here, or money came by it: others that nobody paid are not our business."""
+    return purchases.by_id(session, record.id) is not None or _state_of(record, failed=False) is PurchaseState.PAID
+
+
 def close_forgotten(session: Session, session_id: str, *, now: datetime) -> None:
     """Close a checkout that is open here and that Stripe no longer knows."""
     for purchase in purchases.lock(session, [session_id]):

@@ -72,8 +72,9 @@ def _checkout(desk: Desk, notice: Notice) -> Booking:
     following = _subscription_of(desk, record.subscription)
 
     def booking(session: Session) -> None:
-        fulfilment.book(session, record, now=desk.now, failed=failed)
-        following(session)
+        if fulfilment.concerns_us(session, record):
+            fulfilment.book(session, record, now=desk.now, failed=failed)
+            following(session)
 
     return booking
 

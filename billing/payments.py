@@ -151,7 +151,10 @@ class Payments:
     def _make_customer(self, account_id: AccountId, name: str, email: str) -> str:
         made = self.door.create_customer(account_id, name, email)
         with self._database.transaction() as session:
-            return subscriptions.keep_customer(session, account_id, made)
+            kept = subscriptions.keep_customer(session, account_id, made)
+        if kept != made:  # somebody else was faster, or the account was closed meanwhile
+            self.door.forget_customer(made)
+        return kept
 
     def fulfil(self, session_id: str, *, now: datetime) -> Fulfilment:
         """Give what a checkout has paid for, if it has; see `billing.fulfilment.fulfil`."""

@@ -17,7 +17,6 @@ from studio.words.ids import AccountId
 from studio.words.purchase import Purchase, PurchaseState
 from studio.words.subscription import Subscription
 
-
 LATE: Final = timedelta(days=7)
 """Credits of a month that was paid late last at least so long."""
 
@@ -33,17 +32,21 @@ class Overtaken(MelodeonError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionSeen:
-    """A subscription as Stripe tells it, and the revision that stood here before Stripe was asked."""
+    """A subscription as Stripe tells it.
+
+    Attributes:
+        here: as it stood here before Stripe was asked; None when it was not known.
+    """
 
     record: SubscriptionRecord
-    revision: int
+    here: Subscription | None
 
 
 def read(database: Database, door: StripeDoor, subscription_id: str) -> SubscriptionSeen:
     """Ask Stripe how a subscription stands."""
     with database.transaction() as session:
         here = subscriptions.by_id(session, subscription_id)
-    return SubscriptionSeen(record=door.subscription(subscription_id), revision=here.revision if here else 0)
+    return SubscriptionSeen(record=door.subscription(subscription_id), here=here)
 
 
 def book(session: Session, seen: SubscriptionSeen, *, now: datetime) -> None:
@@ -55,7 +58,8 @@ def book(session: Session, seen: SubscriptionSeen, *, now: datetime) -> None:
         UnknownBuyer: its customer is no account here.
     """
     record, what = seen.record, f"The subscription {seen.record.id}"
-    account_id = subscriptions.account_of(session, record.customer)
+    # a closed account is no customer any more, but what it had ends under its name
+    account_id = seen.here.account_id if seen.here else subscriptions.account_of(session, record.customer)
     if account_id is None:
         raise UnknownBuyer(what, record.customer)
     item = plans.by_lookup_key(record.lookup_key)
@@ -66,7 +70,7 @@ def book(session: Session, seen: SubscriptionSeen, *, now: datetime) -> None:
         status=record.status,
         current_period_end=record.current_period_end,
         cancel_at_period_end=record.cancel_at_period_end,
-        revision=seen.revision,
+        revision=seen.here.revision if seen.here else 0,
     )
     if subscription.entitles and not subscription.plan:
         raise UnknownPrice(what, record.price_id)

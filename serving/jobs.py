@@ -109,6 +109,7 @@ def request(
         TooManyQueued: too many songs are waiting already.
         Quarantined: this very request stopped replica after replica.
         KeyReused: the key was used for another brief.
+        NotFound: the account was deleted a moment ago.
     """
     if not 1 <= len(key) <= KEY_MAX:
         raise BadRequestKey
@@ -284,6 +285,8 @@ def _line(session: Session, account_id: AccountId, request_hash: str, *, key: st
 
 
 def _check_line(line: job_rows.Line, *, takes: int, queued_max: int) -> None:
+    if line.account_gone:
+        raise NotFound("account")
     if line.quarantined:
         raise Quarantined
     if line.queued_songs + takes > queued_max:

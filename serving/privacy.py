@@ -127,10 +127,11 @@ def delete(services: Services, account: Account) -> None:
     if services.payments is not None:
         services.payments.forget(account)
     with services.database.transaction() as session:
-        _end_jobs(session, account.id, now=services.now())
+        lanes.lock(session, account.id)
         if not personal.lock(session, account.id):
             return
         accounts.refuse_last_admin(session, account.id)
+        _end_jobs(session, account.id, now=services.now())
         personal.erase(session, account.id)
         audit.note(session, account.id, "account_deleted", account.id)
     log.info("account deleted", account_id=account.id)
@@ -210,7 +211,7 @@ def _name_of(file: OwnFile) -> str:
 
 def _end_jobs(session: Session, account_id: AccountId, *, now: datetime) -> None:
     """Every Job under way ends as cancelled and its hold is released. A worker at one of them is told and fenced."""
-    lanes.lock(session, account_id)
+    lanes.lock(session, account_id)  # again: the account's first request may just have made it
     for job in job_rows.active(session, account_id, most=_JOBS_MAX):
         standing = job_rows.lock(session, job.id)
         if standing is None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from billing import ledger
 from configs.logs import stack_of
 from data.backup import may_delete_objects
 from data.database import Database, DatabaseUnreachable
@@ -85,6 +86,19 @@ async def sweep_for_ever(
         except Exception as error:  # noqa: BLE001 - the sweep heals everything else, so nothing may end it
             _log.warning("sweep failed", error=type(error).__name__, stack=stack_of(error))
         await asyncio.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, no secret
+
+
+def expire_credits(database: Database, *, now: datetime) -> int:
+    """Book as lost the credits that have expired by ``now``; of how many accounts.
+
+    In short transactions, so that nobody waits for it; who is busy at this moment is left for the next time.
+    """
+    accounts, last = 0, _BATCH
+    while last == _BATCH:
+        with database.transaction() as session:
+            last = ledger.expire(session, now=now, most=_BATCH)
+        accounts += last
+    return accounts
 
 
 def clean_store(database: Database, store: ObjectStore, *, older_than_s: float) -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -28,12 +29,13 @@ from serving.client import GatewayClient
 from serving.orchestrate import Orchestrator
 from serving.post_round import letters_sent
 from serving.queue import AlarmClock, Chore
-from serving.sweep import clean_store, sweep_for_ever
+from serving.sweep import clean_store, expire_credits, sweep_for_ever
 from studio.words.ids import AccountId, JobId
 
 SHUTDOWN_GRACE_S: Final = 60.0
 _LISTEN_AGAIN_S: Final = 1.0
 _CLEAN_CRON: Final = "*/10 * * * *"
+_EXPIRE_CRON: Final = "7 * * * *"
 
 _log = structlog.get_logger(__name__)
 
@@ -194,6 +196,10 @@ def _worker(
         deleted = await asyncio.to_thread(clean_store, database, store, older_than_s=age_s)
         _log.info("object store cleaned", deleted=deleted)
 
+    async def expire() -> None:
+        accounts = await asyncio.to_thread(expire_credits, database, now=datetime.now(UTC))
+        _log.info("credits expired", accounts=accounts)
+
     def wake_later(claimed: Claimed, pause_s: float) -> None:
         # a moment more than the pause, so that the Job is ready when the alarm asks
         loop = asyncio.get_running_loop()
@@ -205,7 +211,7 @@ def _worker(
         settings.worker,
         work=orchestrator.work,
         on_cancel=orchestrator.cancel,
-        chores={"clean_store": (_CLEAN_CRON, clean), **chores},
+        chores={"clean_store": (_CLEAN_CRON, clean), "expire_credits": (_EXPIRE_CRON, expire), **chores},
         beat=_beat_file(settings.var),
     )
     return worker

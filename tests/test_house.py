@@ -158,12 +158,32 @@ def packages_under_tests(root: Path) -> list[str]:
 
 
 def unsafe_html(root: Path) -> list[str]:
-    """Ways by which a person's text could become HTML of a page."""
+    """Ways by which a person's text could become HTML of a page: only what stands in the source itself may."""
     return [
-        f"{path.relative_to(root)}"
+        f"{path.relative_to(root)}:{node.lineno}"
         for path in product_files(root)
-        if re.search(r"unsafe_allow_html\s*=\s*True|st\.html\(", path.read_text())
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and _is_html(node) and not _is_constant(node)
     ]
+
+
+def _is_html(call: ast.Call) -> bool:
+    unsafe = [word.value for word in call.keywords if word.arg == "unsafe_allow_html"]
+    if any(not (isinstance(value, ast.Constant) and value.value is False) for value in unsafe):
+        return True
+    # st.html and containers' html draw; html.escape and the like are called something else
+    return isinstance(call.func, ast.Attribute) and call.func.attr == "html"
+
+
+def _is_constant(call: ast.Call) -> bool:
+    return bool(call.args) and all(isinstance(argument, ast.Constant) for argument in call.args)
+
+
+def inner_html(root: Path) -> list[str]:
+    """Ways by which a component could make HTML of text; they build elements instead."""
+    pattern = re.compile(r"\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment)\b")
+    sources = (root / "ui" / "components").glob("*/frontend/src/*.ts")
+    return [str(path.relative_to(root)) for path in sorted(sources) if pattern.search(path.read_text())]
 
 
 def killers(root: Path) -> list[str]:
@@ -198,6 +218,13 @@ CHECKS: dict[str, tuple[Callable[[Path], list[str]], str, str]] = {
     "pages beside entry": (pages_beside_entry, "ui/shell/pages/planted.py", ""),
     "package under tests": (packages_under_tests, "tests/data/__init__.py", ""),
     "unsafe html": (unsafe_html, "ui/widgets/planted.py", "st.markdown(x, unsafe_allow_html=True)\n"),
+    "unsafe html, by a name": (
+        unsafe_html,
+        "ui/widgets/planted.py",
+        "st.markdown(f'<b>{x}</b>', unsafe_allow_html=y)\n",
+    ),
+    "drawn html": (unsafe_html, "ui/pages/planted.py", "column.html('<b>' + title)\n"),
+    "inner html": (inner_html, "ui/components/a/frontend/src/planted.ts", "e.innerHTML = title;\n"),
     "killer": (killers, "serving/planted.py", "run(['pkill', 'ray'])\n"),
     "error without base": (errors_without_base, "data/planted.py", "class Bad(Exception):\n    pass\n"),
 }

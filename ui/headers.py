@@ -97,7 +97,8 @@ class SafeHeaders:
         self._app = app
         always = {**_ALWAYS, **({"Strict-Transport-Security": _HSTS} if https else {})}
         self._page_headers = _encoded({**always, "Content-Security-Policy": page_policy})
-        self._door_headers = _encoded({**always, "Content-Security-Policy": _DOORS_POLICY})
+        doors = {"Content-Security-Policy": _DOORS_POLICY, "Cache-Control": "no-store"}
+        self._door_headers = _encoded({**always, **doors})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""

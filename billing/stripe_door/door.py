@@ -129,7 +129,7 @@ class StripeDoor:
             "mode": mode.value,
             "customer": customer,
             "client_reference_id": account_id,
-            "line_items": [{"price": self._price_named(lookup_key).id, "quantity": 1}],
+            "line_items": [{"price": self._price_named(lookup_key), "quantity": 1}],
             "success_url": success_url,
             "cancel_url": cancel_url,
             "metadata": about,
@@ -290,14 +290,11 @@ class StripeDoor:
     def _prices_named(self, lookup_key: str) -> list[stripe.Price]:
         return self._v1.prices.list(params={"lookup_keys": [lookup_key], "active": True}).data
 
-    def _price_named(self, lookup_key: str) -> stripe.Price:
+    def _price_named(self, lookup_key: str) -> str:
         with translated():
-            found = self._prices_named(lookup_key)
-        if not found:
-            raise StripeRefused(
-                f"it has no active price “{lookup_key}”. An operator must write the prices to it first."
-            )
-        return found[0]
+            for price in self._prices_named(lookup_key):
+                return price.id
+        raise StripeRefused(f"it has no active price “{lookup_key}”. An operator must write the prices to it first.")
 
     def _invoices_paid(self, params: stripe.params.InvoicePaymentListParams) -> dict[str, str]:
         """Which invoice a payment intent paid: charges do not say so themselves since 2025."""

@@ -15,7 +15,7 @@ main { max-width: 34rem; margin: 0 auto; background: var(--card); border: 1px so
   border-radius: 14px; padding: 1.5rem; }
 h1 { font-size: 1.25rem; margin: 0 0 .25rem; } h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 p { margin: .25rem 0; } .soft { color: var(--soft); font-size: .9rem; } .bad { color: var(--bad); }
-.row { display: flex; justify-content: space-between; gap: 1rem; padding: .6rem 0;
+.row { display: flex; justify-content: space-between; gap: 0 1rem; padding: .6rem 0;
   border-top: 1px solid var(--line); flex-wrap: wrap; }
 .total { font-weight: 600; } form { margin: .5rem 0 0; } .inline { display: inline-block; margin: 0 .25rem .25rem 0; }
 button, a.button { display: block; width: 100%; min-height: 2.75rem; padding: .6rem 1rem; font: inherit;

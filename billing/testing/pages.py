@@ -66,7 +66,8 @@ class Pages:
 
     def _checkout(self, session: Json, query: Json) -> str:
         if session["status"] != "open":
-            return page("Checkout", f"<h1>This checkout is {escape(session['status'])}.</h1>")
+            back = link("Back", session["cancel_url"] or "/")
+            return page("Checkout", f"<h1>This checkout is {escape(session['status'])}.</h1><form>{back}</form>")
         base = f"/c/pay/{session['id']}"
         total = money(session["amount_total"], session["currency"])
         monthly = session["mode"] == "subscription"

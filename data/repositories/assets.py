@@ -67,6 +67,12 @@ def released(session: Session, limit: int) -> tuple[tuple[AssetId, str], ...]:
     return tuple((AssetId(row.id), row.key) for row in rows)
 
 
+def is_released(session: Session, key: str) -> bool:
+    """Whether the object waits for the clean-up: nothing may lead to it any more."""
+    query = select(AssetRow.id).where(AssetRow.key == key, AssetRow.released_at.is_not(None))
+    return session.execute(query).first() is not None
+
+
 def forget(session: Session, asset_id: AssetId) -> None:
     """The released object is deleted; drop its row. Objects that are needed again stay."""
     session.execute(delete(AssetRow).where(AssetRow.id == asset_id, AssetRow.released_at.is_not(None)))

@@ -290,6 +290,7 @@ _LINE = text(
     "  JOIN song ON song.job_id = q.id AND song.status = 'queued') AS queued_songs,"
     " EXISTS (SELECT 1 FROM job WHERE request_hash = :request_hash AND reason_code = 'poison'"
     "  AND finished_at > statement_timestamp() - make_interval(secs => :quarantine_s)) AS quarantined,"
+    " EXISTS (SELECT 1 FROM account WHERE id = :account_id AND deleted_at IS NOT NULL) AS account_gone,"
     " known.id AS known_id, known.request_hash AS known_hash"
     " FROM (SELECT) AS always LEFT JOIN job known ON known.account_id = :account_id AND known.idempotency_key = :key"
 )
@@ -307,11 +308,13 @@ class Line:
         known: the Job that was asked for under the same idempotency key, and the hash of what was asked.
         queued_songs: the account's waiting songs.
         quarantined: whether this very request stopped replica after replica a short while ago.
+        account_gone: whether the account was deleted, perhaps while this waited for the lane.
     """
 
     known: tuple[JobId, str] | None
     queued_songs: int
     quarantined: bool
+    account_gone: bool
 
 
 def line(
@@ -330,7 +333,9 @@ def line(
     values = {"account_id": account_id, "request_hash": request_hash, "key": key, "most": most}
     row = session.execute(_LINE, {**values, "quarantine_s": quarantine_s}).one()
     known = (JobId(row.known_id), row.known_hash) if row.known_id else None
-    return Line(known=known, queued_songs=row.queued_songs, quarantined=row.quarantined)
+    return Line(
+        known=known, queued_songs=row.queued_songs, quarantined=row.quarantined, account_gone=row.account_gone
+    )
 
 
 def has_ready(session: Session, account_id: AccountId) -> bool:

@@ -66,6 +66,13 @@ def by_id(session: Session, song_id: str) -> Song | None:
     return None if row is None else _song_of(row)
 
 
+def of_object(session: Session, key: str) -> Song | None:
+    """The song that a stored object belongs to; None for a deleted song's, and for objects of no song."""
+    mine = select(SongAssetRow.song_id).join(AssetRow, AssetRow.id == SongAssetRow.asset_id).where(AssetRow.key == key)
+    row = session.execute(_songs().where(SongRow.id.in_(mine)).limit(1)).one_or_none()
+    return None if row is None else _song_of(row)
+
+
 def library(
     session: Session,
     account_id: AccountId,

@@ -93,8 +93,8 @@ def customer_of(session: Session, account_id: AccountId) -> str:
 
 
 def keep_customer(session: Session, account_id: AccountId, customer: str) -> str:
-    """Keep the account's id at Stripe unless it has one, and answer the one it has."""
-    nobody = (AccountRow.id == account_id, AccountRow.stripe_customer_id == "")
+    """Keep the account's id at Stripe unless it has one or is closed, and answer the one it has."""
+    nobody = (AccountRow.id == account_id, AccountRow.stripe_customer_id == "", AccountRow.deleted_at.is_(None))
     session.execute(update(AccountRow).where(*nobody).values(stripe_customer_id=customer))
     return customer_of(session, account_id)
 

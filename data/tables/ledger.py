@@ -147,11 +147,15 @@ class GrantBlockRow(Base):
 
 
 class BlockEntryRow(Base):
-    """What a transfer of available credits gave to a block (> 0) or drew from it (< 0). Append-only."""
+    """What a transfer of available credits gave to a block (> 0) or drew from it (< 0). Append-only.
+
+    ``position`` counts a transfer's blocks 1, 2, 3 … in the order of drawing; a hold spends them in this order.
+    """
 
     __tablename__ = "block_entry"
     __table_args__ = (CheckConstraint("amount <> 0", name="amount"),)
 
     transfer_id: Mapped[Id] = mapped_column(ForeignKey("transfer.id"), primary_key=True)
-    block_id: Mapped[Id] = mapped_column(ForeignKey("grant_block.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    block_id: Mapped[Id] = mapped_column(ForeignKey("grant_block.id"))
     amount: Mapped[int] = mapped_column(BigInteger)

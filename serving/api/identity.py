@@ -169,7 +169,8 @@ async def credential(request: Request, token: TheToken) -> Credential:
     return Credential(token="" if key else token, key=key, scope=getattr(request.state, "scope", None))
 
 
-TheCredential = Annotated[Credential, Depends(credential)]
+# Not cached: a door may let other keys in than its group, and says so after the group's checks have asked.
+TheCredential = Annotated[Credential, Depends(credential, use_cache=False)]
 
 
 def maybe_account(request: Request, shown: TheCredential, services: TheServices) -> Account | None:

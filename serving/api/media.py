@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from data import access
-from data.object_store import BadRange, NoObject, content_disposition
-from data.repositories import songs
+from data.object_store import BadLink, BadRange, NoObject, content_disposition
+from data.repositories import assets, songs
 from serving.api.answers import STATUS_OF_CODE, bad
 from serving.api.identity import AnAccount, TheServices
 from serving.api.services import Services
 from serving.api.songs import seen_song
+from studio.words.account import Account
 from studio.words.asset import Asset, AssetRole
 from studio.words.song import Song
 
@@ -130,25 +131,44 @@ def file(song_id: str, role: str, request: Request, account: AnAccount, services
 def download(
     song_id: str, account: AnAccount, services: TheServices, form: Literal["wav", "mp3", "cover"] = "wav"
 ) -> Response:
-    """To the file by a link that is valid for an hour; counts a download."""
+    """To the file by a link: valid for an hour for the owner, for minutes for others, who may lose the right to it.
+
+    Counts a download.
+    """
     song = seen_song(services, account, song_id)
     if not access.may_download(account, song):
         raise access.NotFound("file")
     role, ending = _DOWNLOADS[form]
     asset = _asset(song, role)
     name = f"{song.title or 'song'}.{ending}"
-    link = services.store.sign(asset.key, life_s=services.settings.store.link_life_s, download_name=name)
+    lives, own = services.settings.store, access.may_edit(account, song)
+    life_s = lives.link_life_s if own else min(lives.link_life_s, lives.stream_link_life_s)
+    link = services.store.sign(asset.key, life_s=life_s, download_name=name)
     if role is not AssetRole.COVER:
         with services.database.transaction() as session:
             songs.count_download(session, song.id)
     return _go_to(link)
 
 
+def _refuse_withdrawn(services: Services, account: Account | None, key: str) -> None:
+    """A link is no right of its own: a song that was made private, or is gone, takes its links along.
+
+    Raises:
+        BadLink: this person may not, or not any more, have the song that the object belongs to.
+    """
+    with services.database.transaction() as session:
+        song = songs.of_object(session, key)
+        gone = song is None and assets.is_released(session, key)
+    if gone or (song is not None and not access.may_download(account, song)):
+        raise BadLink
+
+
 @router.get("/objects/{token}")
 @router.head("/objects/{token}", include_in_schema=False)
-def signed_object(token: str, request: Request, services: TheServices) -> Response:
-    """A file of the folder store behind a signed link."""
+def signed_object(token: str, request: Request, account: AnAccount, services: TheServices) -> Response:
+    """A file of the folder store behind a signed link, for as long as the link lives and the person may have it."""
     link = services.store.verify_link(token)
+    _refuse_withdrawn(services, account, link.key)
     asset = services.store.head(link.key)
     if asset is None:
         raise access.NotFound("file")

@@ -128,7 +128,7 @@ def test_reload_keeps_the_person_signed_in_and_signing_out_everywhere_ends_other
     phone = person(ada.name, sign_up=False)
     phone.sign_in()
     phone.signed_in()
-    ada.open("/account")
+    ada.open("/account?tab=Security")
     ada.page.get_by_role("button", name="Sign out everywhere").click()
     expect(ada.page.get_by_role("button", name="Sign in or sign up")).to_be_visible(timeout=PATIENCE_MS)
     phone.page.reload()

@@ -57,7 +57,7 @@ def test_buy_a_pack_make_a_song_subscribe_and_cancel(person: MakePerson, stack: 
 
     # Too few credits: the price is said before the click, and the click leads to where there are more.
     ada.describe("a short waltz about a paper boat")
-    expect(ada.page.get_by_text("Costs 2 credits · you have 1")).to_be_visible()
+    expect(ada.page.get_by_text("Two takes cost 2 credits · you have 1")).to_be_visible()
     ada.page.get_by_role("button", name="Create · 2 credits").click()
     dialog = ada.page.get_by_role("dialog")
     expect(dialog.get_by_text("The request is kept in your library")).to_be_visible(timeout=PATIENCE_MS)

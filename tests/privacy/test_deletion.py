@@ -10,6 +10,7 @@ from billing import ledger
 from billing.payments import Payments
 from billing.stripe_door import StripeDoor, StripeUnreachable
 from billing.testing import FakeStripe, VirtualClock
+from data.access import NotFound
 from data.passwords import hash_password
 from data.repositories import accounts, avatars, sessions, subscriptions
 from data.repositories import songs as song_rows
@@ -20,6 +21,7 @@ from serving.accounts import CodeNeeded, WrongPassword
 from serving.attempts import Fenced
 from serving.sweep import clean_store
 from studio.words.account import Role
+from studio.words.brief import Brief
 from studio.words.job import JobState, Stage
 
 WORD, OTHER = "quixotl", "zarathon"
@@ -171,6 +173,15 @@ def test_nothing_is_deleted_while_the_payment_service_cannot_be_reached(services
     door.close()
     with database.transaction() as session:
         assert accounts.by_id(session, ada.account.id) is not None
+
+
+def test_a_request_that_was_under_way_meanwhile_is_refused(services, make_person, database) -> None:
+    ada = make_person("ada", WORD)
+    privacy.delete(services, ada.account)
+    with pytest.raises(NotFound):
+        services.ask(ada.account, Brief(description=f"{WORD} too late"), key="late")
+    with database.transaction() as session:
+        assert places_with(session, WORD) == []
 
 
 def test_the_last_admin_cannot_leave(services, make_account, database) -> None:

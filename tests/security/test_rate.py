@@ -12,7 +12,7 @@ from sqlalchemy import text
 from data.database import Database
 from data.repositories import rate_limits
 from serving.accounts import SignInLocked, WrongPassword, sign_in, sign_up
-from serving.limits import GUESSES, Limit, TooManyRequests, network_of, take
+from serving.limits import GUESSES, GUESSES_OF_ADDRESS, Limit, TooManyRequests, network_of, take
 
 PASSWORD = "correct horse battery"
 
@@ -40,13 +40,13 @@ def _later(database: Database, seconds: float) -> None:
 
 def test_half_comes_at_once_the_rest_evenly_and_never_more_in_any_span(database: Database) -> None:
     now_s, passed = 0.0, []
-    for _ in range(400):
+    for _ in range(200):
         wait_s = _hit(database)
         if wait_s is None:
             passed.append(now_s)
-        _later(database, 5.0)
-        now_s += 5.0
-    assert passed[:5] == [0.0, 5.0, 10.0, 15.0, 20.0]
+        _later(database, 10.0)
+        now_s += 10.0
+    assert passed[:5] == [0.0, 10.0, 20.0, 30.0, 40.0]
     for start in passed:
         assert sum(1 for moment in passed if start <= moment < start + 900) <= 10
     assert len(passed) >= 2000 / 900 * 5  # it goes on for ever, if slowly
@@ -154,7 +154,7 @@ def test_known_and_unknown_are_locked_alike_over_all_replicas(ada, database, rep
 
 def test_in_no_quarter_of_an_hour_are_there_more_than_ten_tries_at_one_account(ada, database) -> None:
     tries, now_s = [], 0.0
-    while now_s < 2400:
+    while now_s < 1800:
         for _ in range(2):
             if _guess(database, "ada") == "wrong":
                 tries.append(now_s)
@@ -181,9 +181,6 @@ def test_the_lock_opens_by_itself_and_a_right_password_forgives(ada, database) -
     assert [_guess(database, "ada") for _ in range(6)] == ["wrong"] * 5 + ["locked"]
 
 
-def test_signing_in_rightly_a_hundred_times_locks_nobody_out(ada, database, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "serving.accounts.verify_password", lambda _, password: password == PASSWORD
-    )  # the hash is slow
-    for _ in range(120):
+def test_signing_in_rightly_again_and_again_locks_nobody_out(ada, database) -> None:
+    for _ in range(GUESSES_OF_ADDRESS.most // 2 + 5):
         sign_in(database, "ada", PASSWORD, address="192.0.2.1")

@@ -30,7 +30,7 @@ def balance(available: int) -> Balance:
 @given(price=st.integers(1, 500), have=st.integers(0, 500))
 def test_a_quote_names_the_price_and_what_is_left(price: int, have: int) -> None:
     text = quote_text(price, balance(have))
-    assert text.startswith(f"Costs {credits_text(price)} · you have {have:,}")
+    assert text.startswith(f"This costs {credits_text(price)} · you have {have:,}")
     left = re.search(r"(\d+) left afterwards", text)
     assert (left is not None) == (have >= price)
     if left is not None:

@@ -1,4 +1,4 @@
-"""Thank you: where a paid checkout leads; what was bought is given here too, should its notice be late."""
+"""Your purchase: where a paid checkout leads; what was bought is given here too, should its notice be late."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ from ui.widgets.problem import told
 from ui.wiring import services
 
 account = need_account("Sign in to see what your payment brought.")
-draw_title("Thank you")
+draw_title("Your purchase")
 draw_pretended(services())
 with told():
     draw_arrival(buying.look(services(), account, st.query_params.get("session", "")))

@@ -5,7 +5,7 @@ from typing import Final
 
 import streamlit as st
 
-from data.repositories import api_keys, audit
+from data.repositories import api_keys
 from data.repositories.api_keys import LABEL_MAX
 from serving.api.services import Services
 from studio.words.account import Account
@@ -62,8 +62,7 @@ def _dates(key: ApiKey) -> str:
 
 def _revoke(services: Services, account: Account, key_id: ApiKeyId) -> None:
     with services.database.transaction() as session:
-        if api_keys.revoke(session, account.id, key_id):
-            audit.note(session, account.id, "key_revoked", account.id, key_id)
+        api_keys.revoke(session, account.id, key_id)
 
 
 def draw_new_key(services: Services, account: Account) -> None:
@@ -87,7 +86,6 @@ def draw_new_key(services: Services, account: Account) -> None:
         expires_at = None if days is None else services.now() + timedelta(days=days)
         with told():
             with services.database.transaction() as session:
-                made, secret = api_keys.make(session, account.id, label, scopes, expires_at)
-                audit.note(session, account.id, "key_made", account.id, made.id)
+                _, secret = api_keys.make(session, account.id, label, scopes, expires_at)
             st.session_state["new_key"] = secret
             st.rerun()

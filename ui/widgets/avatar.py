@@ -14,7 +14,7 @@ _COLOURS: Final = ("#9c3d1f", "#7a4a12", "#4f5d16", "#1f6a4a", "#1c6474", "#2f55
 """Dark enough for white letters (contrast ≥ 4.5, WCAG 2.2)."""
 
 
-def avatar_svg(name: str, picture: bytes = b"") -> str:
+def avatar_svg(name: str, picture: bytes = b"", *, width_px: int = 64) -> str:
     """A round picture as SVG text.
 
     Args:
@@ -31,17 +31,21 @@ def avatar_svg(name: str, picture: bytes = b"") -> str:
             f"{html.escape(name[:1].upper())}</text>"
         )
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="128" height="128">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="{width_px}" height="{width_px}">'
         '<clipPath id="circle"><circle cx="32" cy="32" r="32"/></clipPath>'
         f'<g clip-path="url(#circle)">{inside}</g></svg>'
     )
 
 
 @st.cache_data(max_entries=500, ttl=3600, show_spinner=False)
-def _svg(name: str, avatar_key: str, _services: Services) -> str:
-    return avatar_svg(name, avatars.picture_of(_services, avatar_key))
+def _address(name: str, avatar_key: str, width_px: int, _services: Services) -> str:
+    drawn = avatar_svg(name, avatars.picture_of(_services, avatar_key), width_px=width_px)
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
 
 
 def draw_avatar(services: Services, *, name: str, avatar_key: str, width_px: int) -> None:
-    """The picture of whoever is called ``name``; decoration beside the name, so it has no text of its own."""
-    st.image(_svg(name, avatar_key, services), width=width_px, alt="")
+    """The picture of whoever is called ``name``; decoration beside the name, so it has no text of its own.
+
+    As Markdown: st.image would offer to show it on the whole screen.
+    """
+    st.markdown(f"![]({_address(name, avatar_key, width_px, services)})", width=width_px)

@@ -201,5 +201,5 @@ def _draw_submit(brief: Brief, balance: Balance, *, pace: Pace | None) -> bool:
             # the slider's value comes with the next run, so the length this is said of is named
             length_s = brief.controls.duration_s or pace.typical_length_s
             about = f"{length_s:.0f} s of song take about {max(1.0, pace.seconds(length_s)):.0f} s"
-        draw_quote(price, balance, what="Two takes", more=about)
+        draw_quote(price, balance, what="Two takes cost", more=about)
     return pressed

@@ -48,11 +48,7 @@ def leave_for_checkout(services: Services, account: Account, item: str) -> None:
 def draw_portal(services: Services, account: Account, *, open_for_sale: bool) -> None:
     """The button to the billing portal, for whoever is known there."""
     if account.stripe_customer_id and st.button(
-        "Manage subscription",
-        icon=":material/receipt_long:",
-        key="to_portal",
-        disabled=not open_for_sale,
-        help="Card, invoices, change or end of your plan.",
+        "Manage subscription", icon=":material/receipt_long:", key="to_portal", disabled=not open_for_sale
     ):
         _leave_for(buying.portal_url(services, account), "Opening the billing portal …")
 

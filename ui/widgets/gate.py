@@ -40,7 +40,7 @@ def _draw_code_step() -> None:
     """The second step of signing in, for those who switched it on."""
     st.title("One more step", anchor=False)
     st.caption("Enter the code that your authenticator app shows, or one of your recovery codes.")
-    with st.form("code_step"):
+    with st.form("code_form"):
         code = st.text_input("Code", max_chars=40, autocomplete="one-time-code", icon=":material/pin:")
         pressed = st.form_submit_button("Sign in", type="primary", width="stretch")
     if st.button("Back", type="tertiary", icon=":material/arrow_back:", key="code_back"):

@@ -55,7 +55,7 @@ def pages(account: Account | None) -> list[st.Page]:
         st.Page(STATEMENT, title="Statement", icon=":material/receipt_long:", visibility="hidden"),
         st.Page(
             BILLING_SUCCESS,
-            title="Thank you",
+            title="Your purchase",
             icon=":material/check_circle:",
             url_path="billing-success",
             visibility="hidden",

@@ -104,7 +104,7 @@ def _draw_pack(pack: Pack, *, is_best: bool, open_for_sale: bool) -> bool:
     with st.container(border=True, height="stretch", key=f"pack_{pack.name}"):
         st.subheader(escape(pack.label), anchor=False)
         st.metric("Price", money_text(pack.amount_minor, pack.currency), label_visibility="collapsed")
-        st.caption(escape(each_text(pack)) + (" :green-badge[Best value]" if is_best else ""))
+        st.markdown(f":small[{escape(each_text(pack))}]" + (" :green-badge[Best value]" if is_best else ""))
         return st.button(
             "Buy", key=f"buy_{pack.name}", type="primary" if is_best else "secondary", width="stretch",
             disabled=not open_for_sale, icon=":material/shopping_cart:",

@@ -67,9 +67,10 @@ CREATE INDEX ix_grant_block_due ON grant_block (expires_at) WHERE open;
 
 CREATE TABLE block_entry (
     transfer_id varchar(40) NOT NULL,
+    position integer NOT NULL,
     block_id varchar(40) NOT NULL,
     amount bigint NOT NULL,
-    CONSTRAINT pk_block_entry PRIMARY KEY (transfer_id, block_id),
+    CONSTRAINT pk_block_entry PRIMARY KEY (transfer_id, position),
     CONSTRAINT fk_block_entry_transfer_id FOREIGN KEY (transfer_id) REFERENCES transfer (id),
     CONSTRAINT fk_block_entry_block_id FOREIGN KEY (block_id) REFERENCES grant_block (id),
     CONSTRAINT ck_block_entry_amount CHECK (amount <> 0)
@@ -128,7 +129,7 @@ LEFT JOIN (
     FROM entry GROUP BY transfer_id
 ) AS sides ON sides.transfer_id = t.id
 LEFT JOIN (
-    SELECT transfer_id, array_agg(ROW(block_id, amount)::ledger_draw ORDER BY block_id)::text AS draws
+    SELECT transfer_id, array_agg(ROW(block_id, amount)::ledger_draw ORDER BY position)::text AS draws
     FROM block_entry GROUP BY transfer_id
 ) AS drawn ON drawn.transfer_id = t.id;
 
@@ -168,15 +169,15 @@ AS $$
 DECLARE
     draws ledger_draw[];
 BEGIN
-    SELECT array_agg(ROW(id, -least(remaining, an_amount - before))::ledger_draw ORDER BY id) INTO draws
+    SELECT array_agg(ROW(id, -least(remaining, an_amount - until + remaining))::ledger_draw ORDER BY until) INTO draws
     FROM (
         SELECT id, remaining, sum(remaining) OVER (
             ORDER BY id IS DISTINCT FROM a_first, array_position(ARRAY['plan', 'promo', 'paid'], kind::text),
                 expires_at NULLS LAST, number
-        ) - remaining AS before
+        ) AS until
         FROM grant_block WHERE account_id = an_account AND open
     ) AS line
-    WHERE before < an_amount;
+    WHERE until - remaining < an_amount;
     RETURN draws;
 END $$;
 
@@ -271,10 +272,12 @@ BEGIN
             a_block.cost_minor, a_block.currency
         );
     END IF;
-    IF draws IS NOT NULL THEN
-        INSERT INTO block_entry (transfer_id, block_id, amount) SELECT a_transfer, block_id, amount FROM unnest(draws);
-        UPDATE grant_block b SET remaining = b.remaining + d.amount FROM unnest(draws) d WHERE b.id = d.block_id;
-    END IF;
+    -- Nearly always one, seldom three; each found by its key, where a join would be planned for many.
+    FOR place IN 1 .. coalesce(cardinality(draws), 0) LOOP
+        INSERT INTO block_entry (transfer_id, position, block_id, amount)
+        VALUES (a_transfer, place, draws[place].block_id, draws[place].amount);
+        UPDATE grant_block SET remaining = remaining + draws[place].amount WHERE id = draws[place].block_id;
+    END LOOP;
     RETURN after;
 END $$;
 
@@ -299,31 +302,25 @@ BEGIN
 END $$;
 
 
--- Pays what the account owes from what came to it by the transfer 'about'.
+-- Pays what the account owes from what came to it by the transfer an_about.
 CREATE FUNCTION ledger_pay_debt(
-    account ledger_account, a_transfer text, a_key text, a_hash text, an_about text, an_event_at timestamptz
+    account ledger_account, a_transfer text, an_about text, an_event_at timestamptz
 ) RETURNS ledger_account
 LANGUAGE plpgsql
 AS $$
 DECLARE
     paid bigint := least(account.available, account.owed);
 BEGIN
-    IF paid = 0 THEN
-        RETURN account;
-    END IF;
-    account := ledger_post(
-        account, a_transfer, a_key, a_hash, 'debt', 'available', 'owed', paid, an_event_at,
-        ledger_draws(account.account_id, paid, NULL), an_about => an_about
+    RETURN ledger_post(
+        account, a_transfer, 'debt:' || a_transfer, ledger_request_hash('debt', an_about, paid::text),
+        'debt', 'available', 'owed', paid, an_event_at, ledger_draws(account.account_id, paid, NULL),
+        an_about => an_about
     );
-    IF account IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'the key of the debt was used for something else';
-    END IF;
-    RETURN account;
 END $$;
 
 
 -- Credits for an account, in a block of their own: promotion, sales or subscriptions -> available. Opens the account's
--- purse. A debt is paid from it, under the key '<key>/debt'.
+-- purse. A debt is paid from it at once, under the id a_debt.
 CREATE FUNCTION ledger_grant(
     a_transfer text, a_key text, an_account text, an_amount bigint, a_note text, an_event_at timestamptz,
     a_block text, a_debt text, a_kind text, an_expiry timestamptz, a_cost bigint, a_currency text
@@ -364,7 +361,9 @@ BEGIN
     IF account IS NULL THEN
         RETURN ledger_say('key reused', NULL, NULL, ledger_lock(an_account));
     END IF;
-    account := ledger_pay_debt(account, a_debt, a_key || '/debt', hash, a_transfer, an_event_at);
+    IF account.owed > 0 THEN
+        account := ledger_pay_debt(account, a_debt, a_transfer, an_event_at);
+    END IF;
     RETURN ledger_say('done', a_transfer, NULL, account);
 END $$;
 
@@ -425,12 +424,10 @@ AS $$
 DECLARE
     draws ledger_draw[];
 BEGIN
-    SELECT array_agg(ROW(id, least(drawn, until - a_captured))::ledger_draw ORDER BY id) INTO draws
+    SELECT array_agg(ROW(block_id, least(-amount, until - a_captured))::ledger_draw ORDER BY position) INTO draws
     FROM (
-        SELECT b.id, -e.amount AS drawn, sum(-e.amount) OVER (
-            ORDER BY array_position(ARRAY['plan', 'promo', 'paid'], b.kind::text), b.expires_at NULLS LAST, b.number
-        ) AS until
-        FROM block_entry e JOIN grant_block b ON b.id = e.block_id WHERE e.transfer_id = a_transfer
+        SELECT block_id, amount, position, sum(-amount) OVER (ORDER BY position) AS until
+        FROM block_entry WHERE transfer_id = a_transfer
     ) AS line
     WHERE until > a_captured;
     RETURN draws;
@@ -438,7 +435,8 @@ END $$;
 
 
 -- Ends a Job's hold: so many credits captured (held -> revenue), the rest released (held -> available) to the blocks
--- they came from; a debt is paid from it. The transfers take the keys '<key>/capture', '<key>/release', '<key>/debt'.
+-- they came from. The two transfers take the keys '<key>/capture' and '<key>/release'. A debt is paid from what is
+-- released, under the id a_debt.
 CREATE FUNCTION ledger_settle(
     a_capture text, a_release text, a_debt text, a_key text, a_job text, a_captured bigint, an_event_at timestamptz
 ) RETURNS ledger_answer
@@ -484,7 +482,9 @@ BEGIN
         -- Only a request for another account can take the key in this moment; undo by failing.
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'the settlement key was used for something else';
     END IF;
-    account := ledger_pay_debt(account, a_debt, a_key || '/debt', hash, a_release, an_event_at);
+    IF account.owed > 0 AND a_captured < the_hold.amount THEN
+        account := ledger_pay_debt(account, a_debt, a_release, an_event_at);
+    END IF;
     RETURN ledger_say(
         'done', CASE WHEN a_captured > 0 THEN a_capture ELSE a_release END, the_hold.id, account
     );
@@ -629,16 +629,10 @@ CREATE TRIGGER grant_block_kept BEFORE DELETE ON grant_block
     FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER grant_block_no_truncate BEFORE TRUNCATE ON grant_block
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
-CREATE TRIGGER grant_block_is_drawn BEFORE UPDATE ON grant_block
-    FOR EACH ROW
-    WHEN (
-        ROW(OLD.id, OLD.account_id, OLD.transfer_id, OLD.number, OLD.kind, OLD.amount, OLD.expires_at, OLD.cost_minor,
-            OLD.currency)
-        IS DISTINCT FROM
-        ROW(NEW.id, NEW.account_id, NEW.transfer_id, NEW.number, NEW.kind, NEW.amount, NEW.expires_at, NEW.cost_minor,
-            NEW.currency)
-    )
-    EXECUTE FUNCTION ledger_refuse_change();
+-- by the columns named, not by a comparison of rows: this one is asked at every posting
+CREATE TRIGGER grant_block_is_drawn
+    BEFORE UPDATE OF id, account_id, transfer_id, number, kind, amount, expires_at, cost_minor, currency ON grant_block
+    FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change();
 ALTER TABLE block_entry
     ENABLE ALWAYS TRIGGER block_entry_append_only, ENABLE ALWAYS TRIGGER block_entry_no_truncate;
 ALTER TABLE grant_block
@@ -658,8 +652,8 @@ CROSS JOIN LATERAL (
     WHERE t.account_id = a.account_id AND t.kind = 'grant' ORDER BY e.version LIMIT 1
 ) AS first;
 
-INSERT INTO block_entry (transfer_id, block_id, amount)
-SELECT e.transfer_id, b.id, e.amount FROM entry e JOIN grant_block b USING (account_id) WHERE e.purse = 'available';
+INSERT INTO block_entry (transfer_id, position, block_id, amount)
+SELECT e.transfer_id, 1, b.id, e.amount FROM entry e JOIN grant_block b USING (account_id) WHERE e.purse = 'available';
 
 -- And its chain.
 ALTER TABLE transfer DISABLE TRIGGER transfer_append_only;

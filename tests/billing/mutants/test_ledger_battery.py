@@ -451,14 +451,14 @@ def test_one_hold_ends_once_under_two_keys_at_once(database: Database) -> None:
 
 def test_the_sweep_passes_over_who_is_busy(database: Database) -> None:
     ada = Person(database)
-    ada.grant(2, expires_at=NOW - 50 * DAY)
+    ada.grant(2, expires_at=NOW - 500 * DAY)
     ada.grant(2)
     job, counted = ada.job(), []
     assert (
         second_while_first_is_open(
             database,
-            lambda session: ledger.hold(session, ada.id, job, 1, key=f"hold:{job}", now=NOW - 60 * DAY),
-            lambda session: counted.append(ledger.expire(session, now=NOW - 40 * DAY)),
+            lambda session: ledger.hold(session, ada.id, job, 1, key=f"hold:{job}", now=NOW - 600 * DAY),
+            lambda session: counted.append(ledger.expire(session, now=NOW - 400 * DAY)),
         )
         == ""
     )
@@ -561,8 +561,8 @@ DAMAGE = {
     "UPDATE entry SET balance_after = balance_after + 1 WHERE version = 1": "says the balance after",
     "UPDATE hold SET state = 'ended', ended_at = created_at WHERE state = 'open'": "held is the sum",
     "UPDATE hold SET amount = amount + 1 WHERE state = 'open'": "posted by its transfer",
-    "UPDATE hold SET captured = captured + 1 WHERE state = 'ended'": "agree with its holds",
-    "UPDATE grant_block SET remaining = remaining - 1 WHERE kind = 'paid'": "remains in the blocks",
+    "UPDATE hold SET captured = captured + 1 WHERE state = 'ended' AND captured < amount": "agree with its holds",
+    "UPDATE grant_block SET remaining = remaining - 1 WHERE kind = 'paid' AND remaining > 0": "remains in the blocks",
     "UPDATE block_entry SET amount = amount - 1 WHERE amount < 0": "what was drawn from it",
     "UPDATE transfer SET note = 'x' WHERE kind = 'grant'": "chain of hashes",
     "UPDATE transfer SET event_at = event_at + interval '1 microsecond'": "chain of hashes",

@@ -172,8 +172,8 @@ def shop(database: Database, stripe: FakeStripe, make_account: Callable[..., Acc
 
 
 @pytest.fixture
-def endpoint(shop: Shop, tmp_path: Path) -> Iterator[str]:
-    """The address of the product's own webhook door, under a real server, where Stripe delivers from now on."""
+def services(shop: Shop, tmp_path: Path) -> Services:
+    """The services of the doors, by the shop's clock."""
     clock = shop.clock
 
     class TimedServices(Services):
@@ -183,7 +183,7 @@ def endpoint(shop: Shop, tmp_path: Path) -> Iterator[str]:
         def now() -> datetime:
             return clock.now()
 
-    services = TimedServices(
+    return TimedServices(
         settings=load(var=tmp_path),
         secrets=load_or_create(tmp_path),
         database=shop.database,
@@ -191,6 +191,11 @@ def endpoint(shop: Shop, tmp_path: Path) -> Iterator[str]:
         gateway=GatewayClient("http://127.0.0.1:9", "no key", 1.0),
         payments=shop.payments,
     )
+
+
+@pytest.fixture
+def endpoint(shop: Shop, services: Services) -> Iterator[str]:
+    """The address of the product's own webhook door, under a real server, where Stripe delivers from now on."""
     doors = make_app(services)
     app = Starlette(routes=[Mount(PREFIX, doors)], lifespan=lambda _: lifespan(doors))
     listener = socket.create_server(("127.0.0.1", 0))

@@ -149,3 +149,23 @@ def test_a_stripe_that_is_away_for_a_moment_is_asked_again(shop) -> None:
     with pytest.raises(StripeUnreachable):
         shop.payments.fulfil(session_id, now=shop.clock.now())
     assert shop.credits(ada) == (10, 0)
+
+
+def test_checkouts_of_others_that_nobody_paid_are_not_our_business(shop, endpoint) -> None:
+    shop.begin(shop.somebody())
+    shop.value("DELETE FROM purchase RETURNING 1")
+    (session,) = shop.stripe.all("checkout.session")
+    session["client_reference_id"] = None
+    shop.clock.advance(days=2)
+    shop.hear()
+    assert set(shop.notices()) == {"handled"}
+    assert shop.value("SELECT count(*) FROM purchase") == 0
+
+
+def test_whoever_closes_the_account_meanwhile_is_forgotten_at_stripe_too(shop) -> None:
+    ada = shop.somebody()
+    shop.value("UPDATE account SET deleted_at = now() RETURNING 1")
+    assert shop.payments.ensure_customer(ada) == ""
+    (customer,) = shop.stripe.all("customer")
+    assert not customer["name"]
+    assert not customer["email"]

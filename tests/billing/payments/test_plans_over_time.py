@@ -1,5 +1,6 @@
 """Plans over 24 virtual months: the plan follows the subscription, and the grants are exactly the paid lines."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -189,3 +190,15 @@ def test_a_month_paid_late_lasts_a_week_at_least(shop, endpoint) -> None:
     shop.work_off()
     expires_at = shop.value("SELECT expires_at FROM grant_block WHERE account_id = :id", id=ada.id)
     assert expires_at >= shop.clock.now() + timedelta(days=6)
+
+
+def test_a_closed_accounts_subscription_ends_in_the_books_too(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada, "pro")
+    shop.hear()
+    shop.payments.forget(replace(ada, stripe_customer_id=customer_of(shop, ada)))
+    shop.value("UPDATE account SET stripe_customer_id = '', deleted_at = now() WHERE id = :id RETURNING 1", id=ada.id)
+    shop.hear()
+    assert set(shop.notices()) == {"handled"}
+    assert shop.value("SELECT status FROM subscription") == "canceled"
+    shop.agrees_with_stripe()

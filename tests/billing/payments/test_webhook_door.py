@@ -1,9 +1,11 @@
 """The door for Stripe's messages: what is not Stripe's is 400 and leaves no trace, what is is kept before the 200."""
 
+import asyncio
 import http.client
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +14,7 @@ import httpx
 import pytest
 
 from billing.testing.webhooks import signature
+from serving.api.app import make_app
 from serving.api.limits import BODY_MAX_BYTES
 
 
@@ -182,3 +185,14 @@ def test_kinds_that_call_for_nothing_are_kept_and_handled(shop, send) -> None:
         assert send(body(id=f"evt_{number}", type="balance.available", data=data)).status_code == 200
     shop.work_off()
     assert shop.notices() == {"handled": 2}
+
+
+def test_without_a_key_the_door_says_that_payments_are_off(services) -> None:
+    doors = make_app(replace(services, payments=None))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(doors), base_url="http://test") as client:
+            return await client.post("/webhooks/stripe", content=body())
+
+    answer = asyncio.run(ask())
+    assert (answer.status_code, answer.json()["error"]) == (503, "payments_off")

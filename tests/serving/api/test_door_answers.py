@@ -23,6 +23,8 @@ from studio.errors import MelodeonError
 
 NEVER_AT_A_DOOR = {
     "audio_not_written": "made by a replica",
+    "payments_are_real": "told by the command line",
+    "broken_plans": "melodeon up does not start with it",
     "bad_catalogue": "the web process does not start with it",
     "bad_checkpoint": "told by the command line and when a replica starts",
     "fetch_failed": "told by the command line",

@@ -99,7 +99,7 @@ def test_a_download_has_the_song_s_name(browser, account, make_song, database, t
         answer = browser.get(f"/songs/{song.id}/download", params={"form": form})
         assert answer.status_code == 307
         assert "no-store" in answer.headers["cache-control"]
-        file = httpx.get(f"http://{browser.base_url.netloc.decode()}{answer.headers['location']}")
+        file = browser.get(f"http://{browser.base_url.netloc.decode()}{answer.headers['location']}")
         assert file.content.startswith(content)
         assert "set-cookie" not in file.headers
         disposition = file.headers["content-disposition"]
@@ -111,8 +111,8 @@ def test_a_download_has_the_song_s_name(browser, account, make_song, database, t
     assert browser.get(f"/songs/{song.id}/download", params={"form": "exe"}).status_code == 422
 
 
-def test_signed_links_cannot_be_altered_and_die(services, serve, store, signed_in, song) -> None:
-    anybody = signed_in(None)
+def test_signed_links_cannot_be_altered_and_die(services, serve, store, signed_in, account, make_song) -> None:
+    anybody, song = signed_in(None), make_song(account, published=True)
     link = store.sign(song.assets[AssetRole.WAV].key, life_s=60).removeprefix("/api/v1")
     good = anybody.get(link, headers={"Range": "bytes=0-3"})
     assert (good.status_code, good.content) == (206, b"RIFF")
@@ -134,7 +134,8 @@ def test_signed_links_cannot_be_altered_and_die(services, serve, store, signed_i
         assert anybody.get(f"/objects/{dead}").status_code == 403
 
 
-def test_a_link_is_dead_after_its_life(services, serve, tmp_path, song) -> None:
+def test_a_link_is_dead_after_its_life(services, serve, tmp_path, account, make_song) -> None:
+    song = make_song(account, published=True)
     clock = itertools.chain([1000.0, 1059.0], itertools.repeat(1060.0))
     store = FolderStore(tmp_path / "objects", "the link key of tests", clock=lambda: next(clock))
     link = store.sign(song.assets[AssetRole.WAV].key, life_s=60)
@@ -181,5 +182,8 @@ def test_an_s3_store_gets_the_browser_by_a_short_link(account, make_song, servic
     assert stream.headers["location"].startswith("https://s3.example/melodeon/songs/")
     assert "X-Amz-Expires=600" in stream.headers["location"]
     download = httpx.get(f"{address}/songs/{song.id}/download")
-    assert "X-Amz-Expires=3600" in download.headers["location"]
+    assert "X-Amz-Expires=600" in download.headers["location"]
+    cookie = "; ".join(f"{name}={value}" for name, value in signed_in(account).cookies.items())
+    own_link = httpx.get(f"{address}/songs/{song.id}/download", headers={"Cookie": cookie}).headers["location"]
+    assert "X-Amz-Expires=3600" in own_link
     assert httpx.get(f"{address}/objects/x").status_code == 403

@@ -1,0 +1,191 @@
+"""The inbox: kept once, handled once, tried again with pauses, given up with a sentence; a dead Stripe only delays."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from billing import handlers, inbox
+from billing.handlers import ATTEMPTS_MAX, LEASE, Handled
+from billing.stripe_door import StripeDoor, door
+from billing.stripe_records import EventRecord
+from data.repositories import notices
+from serving.billing_loop import BillingLoop
+
+
+def tell(shop, *, type: str = "charge.refunded", object_id: str = "ch_nobody", number: int = 1) -> None:  # noqa: A002
+    """Put a message into the inbox."""
+    record = EventRecord(id=f"evt_{number}", type=type, object_id=object_id, created=shop.clock.now(), livemode=False)
+    inbox.receive(shop.database, record, None, now=shop.clock.now())
+
+
+def test_a_message_is_new_once(shop) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        record = EventRecord(id="evt_1", type="x.y", object_id="o", created=shop.clock.now(), livemode=False)
+        new = pool.map(lambda _: inbox.receive(shop.database, record, None, now=shop.clock.now()), range(16))
+        assert sum(new) == 1
+
+
+def test_many_workers_never_take_the_same_message(shop) -> None:
+    for number in range(60):
+        tell(shop, type="nothing.asked", number=number)
+    with ThreadPoolExecutor(6) as pool:
+        taken = [
+            notice.id for part in pool.map(lambda _: handlers.claim(shop.desk, most=10), range(8)) for notice in part
+        ]
+    assert len(taken) == len(set(taken)) == 60
+
+
+def test_a_worker_that_died_leaves_its_message_to_another_after_the_lease(shop) -> None:
+    tell(shop, type="nothing.asked")
+    assert len(handlers.claim(shop.desk, most=10)) == 1
+    assert handlers.claim(shop.desk, most=10) == ()
+    shop.clock.advance(seconds=LEASE.total_seconds())
+    assert shop.work_off() == 1
+    assert shop.notices() == {"handled": 1}
+
+
+def test_a_message_that_kills_every_worker_is_given_up(shop) -> None:
+    tell(shop, type="nothing.asked")
+    for _ in range(ATTEMPTS_MAX):
+        assert len(handlers.claim(shop.desk, most=1)) == 1
+        shop.clock.advance(seconds=LEASE.total_seconds())
+    shop.work_off()
+    assert shop.notices() == {"dead": 1}
+    assert shop.value("SELECT last_error FROM notice") == "Every worker that took it up died."
+
+
+def test_a_refusal_is_tried_again_with_growing_pauses_and_then_given_up(shop) -> None:
+    tell(shop)  # of a charge that Stripe does not know
+    pauses = []
+    for _ in range(ATTEMPTS_MAX):
+        (notice,) = handlers.claim(shop.desk, most=10)
+        outcome = handlers.attempt(shop.desk, notice)
+        if outcome is Handled.LATER:
+            due = shop.value("SELECT next_at FROM notice")
+            pauses.append((due - shop.clock.now()).total_seconds())
+            shop.clock.advance(seconds=pauses[-1])
+    assert outcome is Handled.DEAD
+    assert pauses == [10.0 * 2**number for number in range(ATTEMPTS_MAX - 1)]
+    with shop.database.transaction() as session:
+        (letter,) = notices.dead(session, most=10)
+        assert notices.backlog(session).dead == 1
+    assert letter.last_error.startswith("The payment service refused")
+
+
+def test_what_was_given_up_can_be_replayed(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada)
+    shop.stripe.deliver()
+    shop.value("UPDATE notice SET state = 'dead', attempts = 9 RETURNING 1")
+    with shop.database.transaction() as session:
+        assert notices.replay(session, "evt_unknown", now=shop.clock.now()) == 0
+        one = notices.dead(session, most=1)[0].id
+        assert notices.replay(session, one, now=shop.clock.now()) == 1
+        assert notices.replay(session, None, now=shop.clock.now()) == 4
+    shop.work_off()
+    assert shop.credits(ada) == (10, 0)
+    assert shop.notices() == {"handled": 5}
+
+
+def test_a_dead_stripe_only_delays(shop, endpoint, monkeypatch) -> None:
+    monkeypatch.setattr(door, "RETRIES", 0)
+    nobody = StripeDoor(shop.stripe.api_key, (shop.stripe.webhook_secret,), "http://127.0.0.1:9")
+    ada = shop.somebody()
+    shop.buy(ada)
+    shop.stripe.deliver()
+    for _ in range(3 * ATTEMPTS_MAX):
+        handlers.work_off(replace(shop.desk, door=nobody))
+        shop.clock.advance(seconds=handlers.UNREACHABLE_PAUSE_S)
+    nobody.close()
+    assert shop.notices() == {"handled": 4, "received": 1}
+    assert shop.value("SELECT attempts FROM notice WHERE state = 'received'") == 0
+    shop.work_off()
+    assert shop.credits(ada) == (10, 0)
+
+
+def test_two_at_the_same_message_book_it_once(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada)
+    shop.stripe.deliver()
+    claimed = handlers.claim(shop.desk, most=10)
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda notice: handlers.handle(shop.desk, notice), claimed * 4))
+    assert sum(done) == len(claimed)
+    assert shop.credits(ada) == (10, 0)
+    shop.books_hold()
+
+
+def test_a_subscription_told_by_many_at_once_ends_as_stripe_has_it(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada, "pro")
+    held = shop.subscription_of(ada)
+    stop = threading.Event()
+
+    def change() -> None:
+        for number in range(6):
+            (shop.stripe.cancel if number % 2 else shop.stripe.resume)(held)
+        shop.stripe.cancel(held, at_period_end=False)
+        stop.set()
+
+    with ThreadPoolExecutor(5) as pool:
+        changing = pool.submit(change)
+        numbers = iter(range(10**6))
+
+        def hear() -> None:
+            while not stop.is_set():
+                tell(shop, type="customer.subscription.updated", object_id=held, number=next(numbers))
+                shop.work_off()
+
+        hearing = [pool.submit(hear) for _ in range(3)]
+        for each in (changing, *hearing):
+            each.result()
+    shop.hear()
+    for _ in range(3):
+        shop.clock.advance(seconds=60)
+        shop.work_off()
+    assert shop.value("SELECT status FROM subscription") == "canceled"
+    assert shop.plan(ada) == "free"
+
+
+def test_handled_messages_are_forgotten_after_their_time(shop) -> None:
+    tell(shop, type="nothing.asked")
+    tell(shop, number=2)
+    shop.work_off()
+    with shop.database.transaction() as session:
+        assert notices.forget_handled(session, before=shop.clock.now()) == 0
+        assert notices.forget_handled(session, before=shop.clock.now() + timedelta(days=1)) == 1
+    assert shop.notices() == {"received": 1}
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_the_loop_hears_handles_and_makes_customers(shop, endpoint, announced) -> None:
+    ada, bob = shop.somebody(), shop.somebody()
+    poll_s = 60.0 if announced else 0.2
+
+    async def until(condition) -> None:
+        async with asyncio.timeout(30):
+            while not await asyncio.to_thread(condition):
+                await asyncio.sleep(0.05)
+
+    async def run() -> None:
+        loop = BillingLoop(shop.database, shop.payments, now=shop.clock.now, poll_s=poll_s)
+        task = asyncio.create_task(loop.run())
+        try:
+            await until(lambda: shop.value("SELECT count(*) FROM account WHERE stripe_customer_id <> ''") == 2)
+            await asyncio.sleep(0.5)  # the first look at the inbox is over, and somebody listens
+            await asyncio.to_thread(shop.buy, ada)
+            await asyncio.to_thread(shop.stripe.deliver)
+            await until(lambda: shop.credits(ada) == (10, 0))
+            await asyncio.to_thread(shop.buy, bob)
+            await loop.reconcile()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert shop.credits(bob) == (10, 0)
+    shop.agrees_with_stripe()

@@ -1,0 +1,194 @@
+"""Sessions as a browser has them: cookie flags, a new token at each sign-in, and how all of them end at once.
+
+Goal 17: ``__Host-``, HttpOnly, Secure, Lax; dead at the next request after signing out or a new password; a new id at
+every sign-in.
+"""
+
+from collections.abc import Callable
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from configs.secrets import load_or_create
+from configs.settings import WebSettings, load
+from data.database import Database
+from data.folder_store import FolderStore
+from data.repositories import sessions
+from serving.accounts import sign_up
+from serving.api.app import make_app
+from serving.api.services import Services
+from serving.client import GatewayClient
+
+PASSWORD, NEW = "correct horse battery", "another horse entirely"
+NAME = "__Host-melodeon_session"
+OpenTab = Callable[[], TestClient]
+
+
+@pytest.fixture
+def services(database: Database, store: FolderStore, tmp_path: Path) -> Services:
+    """The services of an installation that is reached by https."""
+    settings = load(var=tmp_path)
+    return Services(
+        settings=settings.model_copy(update={"web": WebSettings(public_url="https://songs.example")}),
+        secrets=load_or_create(tmp_path),
+        database=database,
+        store=store,
+        gateway=GatewayClient("http://127.0.0.1:9", "no key", 1.0),
+    )
+
+
+@pytest.fixture
+def tab(services) -> OpenTab:
+    """Opens browsers that nobody has signed in in."""
+    app = make_app(services)
+    return lambda: TestClient(app, base_url="https://songs.example", headers={"X-Melodeon": "1"})
+
+
+@pytest.fixture
+def ada(services):
+    with services.database.transaction() as session:
+        return sign_up(session, name="ada", email="", password=PASSWORD, signup_credits=0, now=services.now())
+
+
+def enter(browser: TestClient, password: str = PASSWORD) -> str:
+    """Sign in; the token of the cookie."""
+    answer = browser.post("/auth/session", json={"name": "ada", "password": password})
+    assert answer.status_code == 204, answer.text
+    return SimpleCookie(answer.headers["set-cookie"])[NAME].value
+
+
+def is_dead(browser: TestClient) -> bool:
+    """Whether the very next request is nobody's: nothing is remembered from the one before."""
+    return browser.get("/auth/me").status_code == 401
+
+
+def test_the_cookie_belongs_to_this_host_over_https_and_to_no_script(ada, tab) -> None:
+    answer = tab().post("/auth/session", json={"name": "ada", "password": PASSWORD})
+    cookie = SimpleCookie(answer.headers["set-cookie"])[NAME]
+    assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "lax", "/")
+    assert cookie["domain"] == ""
+    assert int(cookie["max-age"]) == 14 * 86_400
+    assert len(cookie.value) >= 43
+
+
+def test_signing_up_signs_in_by_the_same_kind_of_cookie(tab) -> None:
+    browser = tab()
+    answer = browser.post("/auth/sign-up", json={"name": "eve", "password": PASSWORD, "email": "eve@example.org"})
+    assert (answer.status_code, answer.json()["data"]["name"]) == (201, "eve")
+    assert answer.headers["set-cookie"].startswith(NAME)
+    assert browser.get("/auth/me").json()["data"]["email"] == ""
+
+
+def test_every_sign_in_has_a_new_token_and_ends_the_old_one_of_this_browser(ada, tab) -> None:
+    browser, thief = tab(), tab()
+    first = enter(browser)
+    thief.cookies.set(NAME, first)
+    assert thief.get("/auth/me").status_code == 200
+    assert enter(browser) != first
+    assert is_dead(thief)
+
+
+def test_a_token_that_somebody_else_chose_is_never_taken_over(ada, tab) -> None:
+    browser = tab()
+    browser.cookies.set(NAME, "fixed-by-the-attacker")
+    assert enter(browser) != "fixed-by-the-attacker"
+
+
+@pytest.mark.parametrize("how", ["sign out", "sign out everywhere", "new password", "end it elsewhere", "reset"])
+def test_a_stolen_cookie_dies_with_its_session(ada, services, tab, how) -> None:
+    browser, thief, elsewhere = tab(), tab(), tab()
+    thief.cookies.set(NAME, enter(browser))
+    enter(elsewhere)
+    assert thief.get("/auth/me").status_code == 200
+    if how == "sign out":
+        answer = browser.delete("/auth/session")
+    elif how == "sign out everywhere":
+        answer = elsewhere.delete("/auth/sessions")
+    elif how == "new password":
+        answer = elsewhere.post("/auth/password", json={"old": PASSWORD, "new": NEW})
+    elif how == "end it elsewhere":
+        listed = elsewhere.get("/auth/sessions").json()["data"]["sessions"]
+        assert [one["here"] for one in listed].count(True) == 1
+        other = next(one for one in listed if not one["here"])
+        answer = elsewhere.delete(f"/auth/sessions/{other['id']}")
+    else:
+        with services.database.transaction() as session:
+            sessions.revoke_all(session, ada.id)
+        answer = None
+    assert answer is None or answer.status_code == 204
+    assert is_dead(thief)
+    assert elsewhere.get("/auth/me").status_code == (
+        200 if how in ("sign out", "new password", "end it elsewhere") else 401
+    )
+
+
+def test_a_new_password_gives_this_browser_a_new_token(ada, tab) -> None:
+    browser = tab()
+    first = enter(browser)
+    answer = browser.post("/auth/password", json={"old": PASSWORD, "new": NEW})
+    assert SimpleCookie(answer.headers["set-cookie"])[NAME].value != first
+    assert browser.get("/auth/me").status_code == 200
+    assert tab().post("/auth/session", json={"name": "ada", "password": PASSWORD}).status_code == 401
+
+
+def test_a_session_ends_by_its_date_and_nothing_makes_it_longer(ada, services, tab) -> None:
+    browser = tab()
+    enter(browser)
+    with services.database.transaction() as session:
+        before = session.execute(text("SELECT expires_at FROM session")).scalar_one()
+        session.execute(text("UPDATE session SET seen_at = now() - interval '1 hour'"))
+    assert browser.get("/auth/me").status_code == 200
+    with services.database.transaction() as session:
+        assert session.execute(text("SELECT expires_at FROM session")).scalar_one() == before
+        session.execute(text("UPDATE session SET expires_at = now()"))
+    assert is_dead(browser)
+
+
+@pytest.mark.parametrize(
+    "alter", [lambda t: t[:-1], lambda t: t + "A", lambda t: t.swapcase(), lambda _: "", lambda _: "%00"]
+)
+def test_an_altered_cookie_opens_nothing(ada, tab, alter) -> None:
+    browser, forger = tab(), tab()
+    forger.cookies.set(NAME, alter(enter(browser)))
+    assert forger.get("/auth/me").status_code == 401
+
+
+def test_a_cookie_of_another_name_is_not_ours(ada, tab) -> None:
+    browser, forger = tab(), tab()
+    forger.cookies.set("melodeon_session", enter(browser))  # without __Host-: a page of a sister domain may set it
+    assert forger.get("/auth/me").status_code == 401
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "A" * 43, "\x00", "' OR 1=1 --"])
+def test_a_forged_ticket_opens_nothing(ada, tab, ticket) -> None:
+    answer = tab().post("/auth/session", json={"ticket": ticket, "name": "", "password": ""})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+
+
+def test_a_ticket_is_good_once_and_for_half_a_minute(ada, services, tab) -> None:
+    with services.database.transaction() as session:
+        ticket, late = (sessions.begin(session, ada.id, days=1).ticket for _ in range(2))
+    assert [tab().post("/auth/session", json={"ticket": ticket}).status_code for _ in range(2)] == [204, 401]
+    with services.database.transaction() as session:
+        session.execute(text("UPDATE ticket SET expires_at = now()"))
+    assert tab().post("/auth/session", json={"ticket": late}).status_code == 401
+
+
+def test_nobody_sees_or_ends_another_one_s_sessions(ada, services, tab) -> None:
+    browser, eve = tab(), tab()
+    enter(browser)
+    eve.post("/auth/sign-up", json={"name": "eve", "password": PASSWORD})
+    (target,) = browser.get("/auth/sessions").json()["data"]["sessions"]
+    assert len(eve.get("/auth/sessions").json()["data"]["sessions"]) == 1
+    assert eve.delete(f"/auth/sessions/{target['id']}").status_code == 404
+    assert browser.get("/auth/me").status_code == 200
+
+
+def test_no_token_is_ever_in_an_answer(ada, tab) -> None:
+    browser = tab()
+    token = enter(browser)
+    for path in ("/auth/me", "/auth/sessions", "/auth/keys"):
+        assert token not in browser.get(path).text
