@@ -1,6 +1,7 @@
 """The post round, in the worker: takes letters from the outbox, writes their text and their token, and sends them."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -53,35 +54,41 @@ async def letters_sent(settings: Settings, secrets: Secrets) -> AsyncIterator[No
     """
     post = open_post(settings.mail, settings.var)
     database = Database(database_url(settings, secrets, role="app"), pool_size=1, application_name="melodeon letters")
-    task = asyncio.create_task(send_for_ever(database, post, address=web_url(settings)))
+    stop = asyncio.Event()
+    task = asyncio.create_task(send_until(stop, database, post, address=web_url(settings)))
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        stop.set()
+        await task
         database.dispose()
 
 
-async def send_for_ever(database: Database, post: Post, *, address: str, every_s: float = ROUND_EVERY_S) -> None:
-    """Send letters as they come, until cancelled."""
-    rounds = 0
-    while True:
+async def send_until(
+    stop: asyncio.Event, database: Database, post: Post, *, address: str, every_s: float = ROUND_EVERY_S
+) -> None:
+    """Send letters as they come, until ``stop`` is set; the one that is on its way then is waited for."""
+    for rounds in itertools.count():
+        sent = 0
         try:
             if rounds % _SWEEP_EVERY == 0:
                 await asyncio.to_thread(sweep, database)
-            rounds += 1
-            await asyncio.to_thread(send_waiting, database, post, address=address)
+            sent = await asyncio.to_thread(send_waiting, database, post, address=address, most=1)
         except DatabaseUnreachable:
             _log.warning("post round skipped: the database does not answer")
         except Exception as error:  # noqa: BLE001 - one bad letter must not stop all others
             _log.warning("post round failed", error=type(error).__name__, stack=stack_of(error))
-        await asyncio.sleep(every_s)
+        if not sent:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), every_s)
+        if stop.is_set():
+            return
 
 
 def sweep(database: Database) -> None:
-    """Forget limits that are free again and letters that were given up long ago."""
+    """Forget limits that are free again, links that are no longer good, letters that were given up long ago."""
     with database.transaction() as session:
+        verifications.sweep(session)
         rate_limits.sweep(session)
         outbox.sweep(session)
 

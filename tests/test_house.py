@@ -53,6 +53,7 @@ DOORS = {
     "argon2": ("data.passwords",),
     "cryptography": ("data.sealed",),
     "pyotp": ("data.one_time_codes",),
+    "segno": ("ui.widgets.account_security",),
     "soundfile": ("data.audio_files",),
     "PIL": ("studio.art", "data.picture_files"),
     "skia": ("studio.art",),

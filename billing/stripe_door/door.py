@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -42,6 +42,9 @@ from studio.words.subscription import ENDED
 TIMEOUT_S: Final = 20.0
 RETRIES: Final = 2
 _PAGE: Final = 100
+_RETRIED_FOR: Final = timedelta(days=92)
+"""An open invoice is tried again for up to two months, so a charge may be that much younger than its tie to it."""
+
 
 # the library would send timings of each call and write an id of this machine into the home folder
 stripe.enable_telemetry = False
@@ -230,7 +233,7 @@ class StripeDoor:
 
     def charges(self, *, since: datetime) -> Iterator[ChargeRecord]:
         """The charges made since then, newest first."""
-        span: stripe.params.InvoicePaymentListParams = {"created": {"gte": seconds(since)}}
+        span: stripe.params.InvoicePaymentListParams = {"created": {"gte": seconds(since - _RETRIED_FOR)}}
         with translated():
             paid = self._invoices_paid(span)
             page = self._v1.charges.list(params={"created": {"gte": seconds(since)}, "limit": _PAGE})

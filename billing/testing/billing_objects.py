@@ -158,6 +158,7 @@ def invoice(
         "period_start": span[0],
         "period_end": span[1],
         "starting_balance": customer["balance"],
+        "_tie": None,
         "status": "open",
         "status_transitions": {
             "finalized_at": now,

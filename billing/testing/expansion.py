@@ -52,7 +52,8 @@ def _includable(shelves: Shelves, thing: Json, step: str) -> Json | None:
             refunds = [public(each) for each in shelves.all("refund") if each["charge"] == thing["id"]]
             return listed(refunds[::-1], f"/v1/charges/{thing['id']}/refunds")
         case "invoice", "payments":
-            ties = [public(each) for each in shelves.all("invoice_payment") if each["invoice"] == thing["id"]]
+            tie = shelves.get("invoice", thing["id"])["_tie"]
+            ties = [public(shelves.get("invoice_payment", tie))] if tie else []
             return listed(ties, f"/v1/invoice_payments?invoice={thing['id']}")
         case _:
             return None

@@ -66,26 +66,27 @@ class Subscriptions:
     def settle_invoice(self, invoice: Json, *, good: bool) -> None:
         """Tries to take an open invoice's money, from the card or from what the customer has to his credit."""
         if not invoice["amount_due"]:
-            self._paid(invoice, None)
+            self._paid(invoice)
             return
         intent = self.intent_of(invoice)
         invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1)
         if good:
             self._payments.succeed(intent)
-            self._paid(invoice, intent)
+            self._paid(invoice)
         else:
             self._payments.fail(intent)
             self._declined(invoice)
 
     def intent_of(self, invoice: Json) -> Json:
         """The payment intent that is meant to pay an invoice."""
-        for tie in self._shelves.all("invoice_payment"):
-            if tie["invoice"] == invoice["id"]:
-                return self._shelves.get("payment_intent", tie["payment"]["payment_intent"])
+        if invoice["_tie"]:
+            tie = self._shelves.get("invoice_payment", invoice["_tie"])
+            return self._shelves.get("payment_intent", tie["payment"]["payment_intent"])
         intent = self._payments.open(
             amount=invoice["amount_due"], currency=invoice["currency"], customer_id=invoice["customer"], metadata={}
         )
-        self._shelves.put(billing_objects.invoice_payment(self._shelves, invoice, intent))
+        tie = self._shelves.put(billing_objects.invoice_payment(self._shelves, invoice, intent))
+        invoice["_tie"] = tie["id"]
         return intent
 
     def renew(self, subscription_id: str) -> Json:
@@ -197,7 +198,7 @@ class Subscriptions:
 
     def paid_later(self, invoice: Json) -> None:
         """An invoice whose bank transfer has come."""
-        self._paid(invoice, self.intent_of(invoice))
+        self._paid(invoice)
 
     def not_paid(self, invoice: Json) -> None:
         """An invoice whose bank transfer did not come."""
@@ -216,14 +217,14 @@ class Subscriptions:
         self._shelves.emit("invoice.finalized", made)
         return made
 
-    def _paid(self, invoice: Json, intent: Json | None) -> None:
+    def _paid(self, invoice: Json) -> None:
         invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, next_payment_attempt=None)
         invoice["status_transitions"]["paid_at"] = self._shelves.now()
-        for tie in self._shelves.all("invoice_payment"):
-            if intent is not None and tie["payment"]["payment_intent"] == intent["id"]:
-                tie.update(status="paid", amount_paid=intent["amount"])
-                tie["status_transitions"]["paid_at"] = self._shelves.now()
-                self._shelves.emit("invoice_payment.paid", tie)
+        if invoice["_tie"]:
+            tie = self._shelves.get("invoice_payment", invoice["_tie"])
+            tie.update(status="paid", amount_paid=invoice["amount_due"])
+            tie["status_transitions"]["paid_at"] = self._shelves.now()
+            self._shelves.emit("invoice_payment.paid", tie)
         self._shelves.emit("invoice.paid", invoice)
         self._shelves.emit("invoice.payment_succeeded", invoice)
         held = self._shelves.get("subscription", self._of(invoice))

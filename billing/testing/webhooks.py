@@ -51,12 +51,16 @@ class Trouble:
 
 
 class Delivery(NamedTuple):
-    """One event to be sent at a moment (seconds since 1970); ``order`` decides among those of one moment."""
+    """One event to be sent at a moment (seconds since 1970); ``order`` decides among those of one moment.
+
+    ``repeated``: it has arrived before, and is not sent a third time.
+    """
 
     at: float
     order: float
     event_id: str
     tries: int
+    repeated: bool
 
 
 class Webhooks:
@@ -106,12 +110,12 @@ class Webhooks:
         with self._lock:
             return heapq.heappop(self._queue) if self._queue and self._queue[0].at <= now else None
 
-    def _add(self, at: float, event_id: str, tries: int) -> None:
+    def _add(self, at: float, event_id: str, tries: int, *, repeated: bool = False) -> None:
         with self._lock:
             number = float(next(self._numbers))
             if self._random.random() < self.trouble.reorder:
                 number += self._random.uniform(1, 200)
-            heapq.heappush(self._queue, Delivery(at, number, event_id, tries))
+            heapq.heappush(self._queue, Delivery(at, number, event_id, tries, repeated))
 
     def _try(self, delivery: Delivery) -> None:
         event = self._shelves.get("event", delivery.event_id)
@@ -119,10 +123,11 @@ class Webhooks:
         arrived = False if lost and self._random.random() < 0.5 else self._send(event) and not lost
         if arrived:
             event.update(_delivered=True, pending_webhooks=0)
-            if self._random.random() < self.trouble.duplicates:
-                self._add(self._shelves.now(), delivery.event_id, delivery.tries)
+            if not delivery.repeated and self._random.random() < self.trouble.duplicates:
+                self._add(self._shelves.now(), delivery.event_id, delivery.tries, repeated=True)
         elif delivery.tries < len(PAUSES_S):
-            self._add(self._shelves.now() + PAUSES_S[delivery.tries], delivery.event_id, delivery.tries + 1)
+            later = self._shelves.now() + PAUSES_S[delivery.tries]
+            self._add(later, delivery.event_id, delivery.tries + 1, repeated=delivery.repeated)
         else:
             event["pending_webhooks"] = 0
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from data.database import Session
@@ -19,6 +19,7 @@ from studio.words.ids import AccountId
 from studio.words.letter import TokenPurpose
 
 LIFE: Final = {TokenPurpose.VERIFY: timedelta(hours=24), TokenPurpose.RESET: timedelta(hours=1)}
+PENDING_LIFE: Final = timedelta(days=30)
 
 
 class BadToken(MelodeonError):
@@ -119,3 +120,10 @@ def void(session: Session, account_id: AccountId, purpose: TokenPurpose) -> None
             OneTimeTokenRow.account_id == account_id, OneTimeTokenRow.purpose == purpose.value
         )
     )
+
+
+def sweep(session: Session) -> None:
+    """Forget links that are no longer good: at once those for passwords, after 30 days an address nobody proved."""
+    dead = and_(OneTimeTokenRow.purpose == TokenPurpose.RESET.value, OneTimeTokenRow.expires_at < func.now())
+    forgotten = OneTimeTokenRow.created_at < func.now() - PENDING_LIFE
+    session.execute(delete(OneTimeTokenRow).where(or_(dead, forgotten)))

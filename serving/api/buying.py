@@ -1,5 +1,6 @@
 """Buying as doors and pages do it: where a checkout comes back to is decided here, never by who asks."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,7 +61,7 @@ def checkout_url(services: Services, account: Account, item: str, *, key: str) -
         services: of this process.
         account: who buys.
         item: name of the pack or plan.
-        key: idempotency key of this account.
+        key: idempotency key of this account, whatever its characters; with another item it is another wish.
 
     Raises:
         PaymentsOff, UnknownItem, AlreadySubscribed: it cannot be bought.
@@ -70,7 +71,7 @@ def checkout_url(services: Services, account: Account, item: str, *, key: str) -
     return payments_of(services).start_checkout(
         account,
         item,
-        key=key,
+        key=hashlib.sha256(f"{item}\n{key}".encode()).hexdigest()[:32],
         success_url=f"{here}{SUCCESS_PATH}?session={_SESSION}",
         cancel_url=f"{here}{CANCEL_PATH}",
         now=services.now(),

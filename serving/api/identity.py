@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from configs.addresses import web_url
 from data.database import Session
@@ -184,10 +185,13 @@ def maybe_account(request: Request, shown: TheCredential, services: TheServices)
     return account
 
 
-def limit_writes(request: Request, shown: TheCredential, services: TheServices) -> None:
+async def limit_writes(request: Request, shown: TheCredential, services: TheServices) -> None:
     """Raise `TooManyRequests` when an account, or an address without one, writes too often (a FastAPI dependency)."""
-    if request.method in SAFE_METHODS:
-        return
+    if request.method not in SAFE_METHODS:
+        await run_in_threadpool(_count_write, request, shown, services)
+
+
+def _count_write(request: Request, shown: Credential, services: Services) -> None:
     account = maybe_account(request, shown, services)
     who = account.id if account else f"from {network_of(address_of(request))}"
     most = services.settings.limits.writes_per_minute

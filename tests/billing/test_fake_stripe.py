@@ -383,6 +383,13 @@ def test_trouble_loses_nothing_in_the_end(
     assert all(event["_delivered"] for event in fake.all("event")[before:])
 
 
+def test_everything_twice_is_twice(fake: FakeStripe, door: StripeDoor, endpoint: Endpoint) -> None:
+    fake.webhooks.trouble = Trouble(duplicates=1.0)
+    door.create_customer("acc_1", "Ada", "ada@example.org")
+    assert fake.deliver() == 2
+    assert [kind for _, kind in endpoint.heard] == ["customer.created"] * 2
+
+
 def test_the_same_seed_makes_the_same_trouble() -> None:
     counts = []
     for _ in range(2):

@@ -201,6 +201,12 @@ class Books:
             )
             self.jobs[job] = account
 
+    def forget_keys(self) -> None:
+        """From now on other keys, of which none was used."""
+        self.run = new_id("job")
+        for known in (self.model.keys, self.model.grants, self.model.clawbacks, self.results):
+            known.clear()
+
     def ask(self, session: Session, request: Request, key: int) -> None:
         fresh = (SPACES[request.kind], key) not in self.model.keys
         expected = self.model.ask(request, key)
@@ -267,7 +273,7 @@ class Books:
 
 def some(choose: Random, books: Books) -> tuple[Request, int]:
     """A request drawn at random: of each kind, with keys and amounts that meet often."""
-    job = choose.choice(sorted(books.jobs))
+    job = choose.choice(sorted(choose.choice((books.jobs, books.model.holds)) or books.jobs))
     account, key, about = books.jobs[job], choose.randint(0, KEYS), choose.randint(0, KEYS)
     kind = choose.choice(("grant", "grant", "hold", "hold", "hold", "settle", "settle", "clawback", "restore", "again"))
     if kind == "again" and books.model.keys:
@@ -278,11 +284,15 @@ def some(choose: Random, books: Books) -> tuple[Request, int]:
         return Request(kind, account, choose.randint(1, 6), block=choose.choice(KINDS), expires=expires), key
     if kind == "settle":
         return Request(kind, account, choose.randint(0, 6), job=job), key
+    known = books.model.clawbacks if kind == "restore" else books.model.grants
+    if known and choose.random() < 0.8:
+        about = choose.choice(sorted(known))
+        account = known[about][0]
     if kind == "clawback":
-        return Request(kind, account, choose.randint(1, 6), about=about), key
+        return Request(kind, account, choose.randint(1, 9), about=about), key
     if kind == "restore":
         return Request(kind, account, about=about), key
-    return Request("hold", account, choose.randint(1, 8), job=job), key
+    return Request("hold", books.jobs[job], choose.randint(1, 8), job=job), key
 
 
 class Machine(RuleBasedStateMachine):
@@ -349,11 +359,8 @@ def walk(database: Database, seed: int, steps: int) -> None:
         with database.transaction() as session:
             if done % 500 == 0:
                 books.open(session, jobs=6)
-                books.run = new_id("job")
-                books.model.keys.clear()
-                books.model.grants.clear()
-                books.model.clawbacks.clear()
-                books.results.clear()
+            if done % 50 == 0:
+                books.forget_keys()
             for _ in range(10):
                 books.ask(session, *some(choose, books))
             books.model.hour += choose.choice((0, 0, 1, HOURS))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from threading import Barrier
 
@@ -15,10 +15,12 @@ from data.database import Database, Session
 from data.ids import new_id
 from studio.errors import MelodeonError
 from studio.words.account import Account
+from studio.words.credit import BlockKind
 from studio.words.ids import AccountId, JobId
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-THREADS = 16
+THREADS, CONNECTIONS = 16, 64
+KINDS = tuple(BlockKind)
 MakeAccount = Callable[..., Account]
 
 
@@ -64,15 +66,23 @@ def spend(database: Database, account: Account, jobs: Sequence[JobId]) -> int:
     return paid
 
 
-@pytest.mark.parametrize("attempts", [160, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("attempts", [256, pytest.param(10_000, marks=pytest.mark.long)])
 def test_never_more_is_spent_than_there_is(database: Database, make_account: MakeAccount, attempts: int) -> None:
-    credits_given = attempts // 3
-    account = make_account(credits=credits_given)
+    """64 connections, one balance of many blocks, three times as many wishes as credits."""
+    blocks, each = 10, attempts // 30
+    credits_given = blocks * each
+    account = make_account(credits=0)
     with database.transaction() as session:
         jobs = add_jobs(session, account.id, attempts)
-    shares = [jobs[thread::THREADS] for thread in range(THREADS)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        paid = sum(pool.map(lambda share: spend(database, account, share), shares))
+        for block in range(blocks):
+            ledger.grant(session, account.id, each, key=f"block {block}", note="", now=NOW, kind=KINDS[block % 3])
+    many = Database(database.conninfo, pool_size=CONNECTIONS)
+    try:
+        shares = [jobs[thread::CONNECTIONS] for thread in range(CONNECTIONS)]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            paid = sum(pool.map(lambda share: spend(many, account, share), shares))
+    finally:
+        many.dispose()
     assert paid == credits_given
     with database.transaction() as session:
         balance = ledger.balance(session, account.id)
@@ -160,6 +170,38 @@ def test_one_key_used_for_many_accounts_at_once_serves_one(database: Database, m
     with database.transaction() as session:
         totals = sum(ledger.balance(session, account.id).available_credits for account in accounts)
         assert totals == 10 * THREADS + 5
+        assert ledger.faults(session) == ()
+
+
+def test_grants_clawbacks_expiry_and_songs_at_once_add_up(database: Database, make_account: MakeAccount) -> None:
+    """Everything that can happen to one account at one moment, in every order: nothing is lost, nobody below nought."""
+    account, soon = make_account(credits=10), NOW + timedelta(days=1)
+    with database.transaction() as session:
+        held = add_jobs(session, account.id, 4)
+        fresh = add_jobs(session, account.id, 4)
+        for number in range(2):
+            ledger.grant(session, account.id, 5, key=f"pack {number}", note="", now=NOW, kind=BlockKind.PAID)
+        ledger.grant(session, account.id, 3, key="gift", note="", now=NOW, expires_at=soon)
+        for job in held:
+            ledger.hold(session, account.id, job, 2, key=f"h{job}", now=NOW)
+        ledger.clawback(session, account.id, 5, key="c1", grant_key="pack 1", note="", now=NOW)
+    back = {"key": "c0", "grant_key": "pack 0", "note": "", "now": NOW}
+    works: list[Callable[[Session], object]] = [
+        lambda session: ledger.grant(session, account.id, 7, key="more", note="", now=NOW),
+        lambda session: ledger.clawback(session, account.id, 5, **back),
+        lambda session: ledger.restore(session, account.id, key="r1", clawback_key="c1", now=NOW),
+        lambda session: ledger.expire(session, now=NOW),
+    ]
+    works += [lambda session, j=job: ledger.settle(session, j, captured=1, key=f"s{j}", now=NOW) for job in held]
+    works += [lambda session, j=job: ledger.hold(session, account.id, j, 2, key=f"h{j}", now=NOW) for job in fresh]
+    answers = at_once(database, works)
+    started = sum(
+        isinstance(answer, str) and answer.startswith("hold_") and answer != "hold_open" for answer in answers
+    )
+    with database.transaction() as session:
+        balance = ledger.balance(session, account.id)
+        assert balance.held_credits == 2 * started
+        assert balance.available_credits - balance.owed_credits == 10 + 10 + 3 + 7 - 5 - 4 - 2 * started
         assert ledger.faults(session) == ()
 
 

@@ -146,9 +146,10 @@ def test_a_seeded_bug_is_noticed(postgres: EmbeddedPostgres, mutant: Mutant) -> 
 
 @pytest.mark.long
 def test_nearly_all_seeded_bugs_are_noticed(postgres: EmbeddedPostgres) -> None:
-    killers = {mutant.name: killer_of(postgres, mutant) for mutant in mutants()}
-    for name, killer in killers.items():
-        sys.stdout.write(f"{'killed  ' if killer else 'SURVIVED'}  {name:<50} {killer}\n")
+    killers = {}
+    for mutant in mutants():
+        killer = killers[mutant.name] = killer_of(postgres, mutant)
+        sys.stdout.write(f"{'killed  ' if killer else 'SURVIVED'}  {mutant.name:<50} {killer}\n")
     survivors = [name for name, killer in killers.items() if not killer]
     assert 1 - len(survivors) / len(killers) >= LEAST_KILLED, survivors
 

@@ -219,6 +219,16 @@ def test_an_upgrade_is_invoiced_by_share_and_a_downgrade_is_credited(
     assert [line.amount_minor for line in renewal.lines] == [1000]
 
 
+def test_a_charge_knows_an_invoice_much_older_than_itself(fake: FakeStripe, door: StripeDoor, customer: str) -> None:
+    subscribe(fake, door, customer)
+    fake.set_card(customer, works=False)
+    fake.clock.advance(days=38)
+    fake.set_card(customer, works=True)
+    late = next(door.charges(since=fake.clock.now()))
+    assert late.paid
+    assert late.invoice == fake.all("invoice")[1]["id"]
+
+
 # refunds and disputes
 
 

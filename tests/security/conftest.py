@@ -168,6 +168,12 @@ class web_process:  # noqa: N801 - reads as a sentence
         self._log.close()
 
 
+@pytest.fixture(scope="session", name="web_process")
+def web_process_fixture() -> type[web_process]:
+    """`web_process`; tests cannot import from here."""
+    return web_process
+
+
 def _alive(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/api/v1/health", timeout=2) as answer:

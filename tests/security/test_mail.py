@@ -1,5 +1,6 @@
 """Letters: over real SMTP with TLS and passwords, or in files; none lost, none forged, none slow for whoever asked."""
 
+import asyncio
 import ipaddress
 import ssl
 import stat
@@ -18,14 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from configs.settings import MailSettings
+from configs.addresses import web_url
+from configs.secrets import load_or_create
+from configs.settings import DatabaseSettings, MailSettings, load
 from data.database import Database
 from data.repositories import accounts, outbox
 from data.repositories.accounts import BadEmail, checked_email
 from data.testing import free_port
 from serving.letters import Letter
 from serving.mail import BadMailAddress, FolderPost, MailNotSent, SmtpPost, message_of, open_post
-from serving.post_round import send_waiting, sweep
+from serving.post_round import letters_sent, send_waiting, sweep
 from studio.words.letter import LetterKind
 
 SENDER = "Melodeon <studio@example.org>"
@@ -330,3 +333,17 @@ def test_a_transaction_that_fails_sends_nothing(ada, database, tmp_path) -> None
         outbox.put(session, LetterKind.EMAIL_CHANGED, "ada@example.org", ada.id)
         session.rollback()
     assert send_waiting(database, FolderPost(tmp_path, SENDER), address=HOME) == 1  # the one of before
+
+
+def test_the_worker_sends_letters_as_they_come(ada, database, tmp_path) -> None:
+    chosen = load(var=tmp_path, database=DatabaseSettings(url=database.conninfo))
+
+    async def until_there() -> list[Path]:
+        async with letters_sent(chosen, load_or_create(tmp_path)), asyncio.timeout(60):
+            while not (found := list((tmp_path / "mail").glob("*.eml"))):
+                await asyncio.sleep(0.05)
+        return found
+
+    (letter,) = asyncio.run(until_there())
+    assert chosen.mail.sender in letter.read_text()
+    assert web_url(chosen) in letter.read_text()

@@ -132,9 +132,7 @@ def seen_on(tab: AppTest) -> str:
 
 
 @pytest.mark.parametrize("who", ROLES)
-def test_a_page_shows_everybody_what_is_theirs_and_nothing_else(
-    who: str, product: Database, people: People, ask: Callable[..., object]
-) -> None:
+def test_a_page_shows_everybody_what_is_theirs_and_nothing_else(who: str, product: Database, people: People) -> None:
     private = wiring.services().ask(people["owner"], Brief(description="only mine"), key="1").song_ids[0]
     tab = tab_of(product, people[who])
     wrong = []

@@ -14,6 +14,7 @@ from data.repositories.verifications import BadToken
 from serving.account_proofs import ask_reset, change_email, reset_password, verify_email
 from serving.accounts import WrongPassword, sign_in, sign_up
 from serving.limits import TooManyRequests
+from serving.post_round import sweep
 from studio.words.account import Account
 
 PASSWORD, NEW = "correct horse battery", "another horse entirely"
@@ -155,3 +156,22 @@ def test_forging_tokens_and_asking_for_letters_is_slow(ada, database) -> None:
 def test_what_is_no_address_is_told_at_once(database) -> None:
     with pytest.raises(BadEmail):
         ask_reset(database, "ada")
+
+
+def test_links_that_are_no_longer_good_are_swept(ada, database, letters) -> None:
+    ask_reset(database, "ada@example.org")
+    change_email(database, ada, PASSWORD, "new@example.org")
+    letters.sent()
+
+    def purposes_left() -> set[str]:
+        sweep(database)
+        with database.transaction() as session:
+            return set(session.execute(text("SELECT purpose FROM one_time_token")).scalars())
+
+    assert purposes_left() == {"reset", "verify"}
+    with database.transaction() as session:
+        session.execute(text("UPDATE one_time_token SET expires_at = now() - interval '1 day'"))
+    assert purposes_left() == {"verify"}
+    with database.transaction() as session:
+        session.execute(text("UPDATE one_time_token SET created_at = now() - interval '31 days'"))
+    assert purposes_left() == set()

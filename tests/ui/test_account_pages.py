@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from billing import ledger
 from data.passwords import hash_password
-from data.repositories import accounts, api_keys, audit, second_factors, sessions, verifications
+from data.repositories import accounts, api_keys, audit, identities, second_factors, sessions, verifications
 from serving.accounts import expect_email
 from serving.api.services import Services
 from studio.words.account import Account, Role
@@ -155,6 +155,28 @@ def test_whoever_owes_a_code_is_asked_for_it_and_may_go_back(wired: Services, ad
     assert "signed_in" not in page.session_state
     button(page, "Back").click().run()
     assert "Welcome back" in [heading.value for heading in page.subheader]
+
+
+def test_whoever_has_no_password_keeps_their_only_way_in(wired: Services, ada: Account) -> None:
+    with wired.database.transaction() as session:
+        guest = accounts.create(session, name="guest", password_hash=None)
+        identities.link(session, guest.id, "https://id.example.org", "42")
+    widgets = AppTest.from_function(_other_ways, args=(wired, guest), default_timeout=30).run()
+    assert "https://id.example.org" in said(widgets)
+    assert "Unlink" not in [found.label for found in widgets.button]
+    with wired.database.transaction() as session:
+        identities.link(session, guest.id, "https://other.example.org", "42")
+    button(widgets.run(), "Unlink").click().run()
+    with wired.database.transaction() as session:
+        assert len(identities.list_of(session, guest.id)) == 1
+    page = open_page(wired, "account", guest, tab="Security")
+    assert "you have no password here" in said(page)
+
+
+def _other_ways(services, account) -> None:
+    from ui.widgets.account_security import draw_other_ways
+
+    draw_other_ways(services, account)
 
 
 def test_a_key_is_shown_once_and_revoked_at_once(wired: Services, ada: Account) -> None:

@@ -207,6 +207,8 @@ def test_streamlits_identity_goes_when_our_session_comes_or_goes(token: str) -> 
 def arrive(page: Page, url: str) -> None:
     page.goto(f"{url}/sign-in")
     page.get_by_role("button", name="Continue with the home provider").click(timeout=PATIENCE_MS)
+    # There and back again: people come back to the front page.
+    page.wait_for_url(f"{url}/", timeout=PATIENCE_MS)
 
 
 def cookie_names(page: Page) -> set[str]:

@@ -92,9 +92,9 @@ def draw_banner(services: Services, account: Account) -> None:
     if not pending:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="unconfirmed"):
-        st.markdown(
-            f":material/mail: Please confirm **{escape(pending)}**: a link is in your mailbox.", width="content"
-        )
+        st.markdown(":material/mail:", width="content")
+        # As text: Markdown would make a link of the address.
+        st.text(f"Please confirm {pending}: we have sent a link there.", width="content")
         if st.button("Send it again", type="tertiary", key="again_in_banner"):
             send_again(services, account)
         if st.button("Later", type="tertiary", key="banner_later"):

@@ -1,12 +1,13 @@
 """Security: the second step of signing in, and the ways in by other providers."""
 
+import base64
 import io
 from typing import Final
 
 import segno
 import streamlit as st
 
-from data.repositories import identities, second_factors, sessions
+from data.repositories import accounts, identities, second_factors, sessions
 from serving import account_factors, account_identities
 from serving.account_factors import NewFactor
 from serving.api.services import Services
@@ -14,6 +15,7 @@ from studio.words.account import Account
 from ui import auth, oidc
 from ui.widgets.account_forms import draw_password_form, draw_sessions
 from ui.widgets.heading import draw_heading
+from ui.widgets.map import RESET
 from ui.widgets.plain import escape
 from ui.widgets.problem import told
 
@@ -23,6 +25,13 @@ _QR_PX: Final = 220
 def draw_proofs(services: Services, account: Account) -> None:
     """By what somebody proves who they are: their password and the second step."""
     draw_heading("Password")
+    if not _has_password(services, account):
+        st.markdown(
+            "You sign in by another provider, so you have no password here, and no second step: that is the provider's."
+        )
+        if account.email and st.button("Set a password by a letter", icon=":material/mail:"):
+            st.switch_page(RESET)
+        return
     with told():
         draw_password_form(services, account)
     draw_heading("Second step")
@@ -38,6 +47,12 @@ def draw_devices(services: Services, account: Account) -> None:
     if services.settings.oidc:
         draw_heading("Other ways to sign in")
         draw_other_ways(services, account)
+
+
+def _has_password(services: Services, account: Account) -> bool:
+    with services.database.transaction() as session:
+        known = accounts.credentials(session, account.name)
+    return known is not None and known.password_hash is not None
 
 
 def draw_second_step(services: Services, account: Account) -> None:
@@ -73,7 +88,8 @@ def _draw_off(services: Services, account: Account) -> None:
 
 def _draw_setting_up(services: Services, account: Account, begun: NewFactor) -> None:
     st.markdown("**1.** Scan this with an authenticator app, or type the key into it.")
-    st.image(qr_svg(begun.address), width=_QR_PX, alt="The picture that an authenticator app reads")
+    drawn = base64.b64encode(qr_svg(begun.address).encode()).decode()
+    st.markdown(f"![The picture that an authenticator app reads](data:image/svg+xml;base64,{drawn})", width=_QR_PX)
     st.code(begun.secret, language=None, wrap_lines=True)
     st.markdown("**2.** Enter the code that the app shows.")
     with st.form("confirm_factor", clear_on_submit=True):
@@ -119,10 +135,12 @@ def draw_other_ways(services: Services, account: Account) -> None:
     """The providers by which somebody may sign in, and the one they have just come back from."""
     with services.database.transaction() as session:
         linked = identities.list_of(session, account.id)
+    # The only way in stays.
+    may_unlink = len(linked) > 1 or _has_password(services, account)
     for one in linked:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", border=True):
             st.text(f"{one.issuer}\nlast seen {one.seen_at:%d %b %Y}")
-            if st.button("Unlink", key=f"unlink_{one.issuer}_{one.subject}"):
+            if may_unlink and st.button("Unlink", key=f"unlink_{one.issuer}_{one.subject}"):
                 _unlink(services, account, one.issuer, one.subject)
     found = oidc.identity(services)
     if found is not None and not any((one.issuer, one.subject) == (found.issuer, found.subject) for one in linked):

@@ -773,8 +773,11 @@ AS $$
     UNION ALL
     SELECT 'each transfer of available credits is drawn from blocks', coalesce(e.transfer_id, d.transfer_id)
     FROM (SELECT transfer_id, amount FROM entry WHERE purse = 'available') AS e
-    FULL JOIN (SELECT transfer_id, sum(amount) AS amount FROM block_entry GROUP BY transfer_id) AS d USING (transfer_id)
-    WHERE e.amount IS DISTINCT FROM d.amount
+    FULL JOIN (
+        SELECT transfer_id, sum(amount) AS amount, min(position) = 1 AND max(position) = count(*) AS dense
+        FROM block_entry GROUP BY transfer_id
+    ) AS d USING (transfer_id)
+    WHERE e.amount IS DISTINCT FROM d.amount OR NOT d.dense
     UNION ALL
     SELECT 'a release gives back to the blocks of its hold', t.job_id
     FROM transfer t JOIN block_entry e ON e.transfer_id = t.id WHERE t.job_id IS NOT NULL

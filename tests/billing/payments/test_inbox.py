@@ -1,15 +1,16 @@
 """The inbox: kept once, handled once, tried again with pauses, given up with a sentence; a dead Stripe only delays."""
 
 import asyncio
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from billing import handlers, inbox
+from billing import handlers, inbox, reversals, standing_orders
 from billing.handlers import ATTEMPTS_MAX, LEASE, Handled
+from billing.standing_orders import Overtaken
 from billing.stripe_door import StripeDoor, door
 from billing.stripe_records import EventRecord
 from data.repositories import notices
@@ -119,36 +120,63 @@ def test_two_at_the_same_message_book_it_once(shop, endpoint) -> None:
     shop.books_hold()
 
 
-def test_a_subscription_told_by_many_at_once_ends_as_stripe_has_it(shop, endpoint) -> None:
+def test_what_was_read_of_a_subscription_before_something_newer_was_booked_is_refused(shop, endpoint) -> None:
     ada = shop.somebody()
     shop.buy(ada, "pro")
     held = shop.subscription_of(ada)
-    stop = threading.Event()
+    first = standing_orders.read(shop.database, shop.door, held)
+    also_first = standing_orders.read(shop.database, shop.door, held)
+    book(shop, first)
+    with pytest.raises(Overtaken):
+        book(shop, also_first)
+    old = standing_orders.read(shop.database, shop.door, held)
+    shop.stripe.cancel(held, at_period_end=False)
+    new = standing_orders.read(shop.database, shop.door, held)
+    book(shop, new)
+    with pytest.raises(Overtaken):
+        book(shop, old)
+    assert (shop.value("SELECT status FROM subscription"), shop.plan(ada)) == ("canceled", "free")
 
-    def change() -> None:
-        for number in range(6):
-            (shop.stripe.cancel if number % 2 else shop.stripe.resume)(held)
-        shop.stripe.cancel(held, at_period_end=False)
-        stop.set()
 
-    with ThreadPoolExecutor(5) as pool:
-        changing = pool.submit(change)
-        numbers = iter(range(10**6))
+def book(shop, seen: standing_orders.SubscriptionSeen) -> None:
+    with shop.database.transaction() as session:
+        standing_orders.book(session, seen, now=shop.clock.now())
 
-        def hear() -> None:
-            while not stop.is_set():
-                tell(shop, type="customer.subscription.updated", object_id=held, number=next(numbers))
-                shop.work_off()
 
-        hearing = [pool.submit(hear) for _ in range(3)]
-        for each in (changing, *hearing):
-            each.result()
+def test_what_was_read_of_a_refund_before_something_newer_was_booked_is_refused(shop, endpoint) -> None:
+    ada = shop.somebody()
+    charge_id = shop.charge_of(shop.buy(ada))
     shop.hear()
-    for _ in range(3):
-        shop.clock.advance(seconds=60)
-        shop.work_off()
-    assert shop.value("SELECT status FROM subscription") == "canceled"
-    assert shop.plan(ada) == "free"
+    old = reversals.read_refund(shop.database, shop.door, charge_id)
+    shop.stripe.refund(charge_id, 250)
+    new = reversals.read_refund(shop.database, shop.door, charge_id)
+    for backs, overtaken in ((new, False), (old, True), (new, True)):
+        with pytest.raises(Overtaken) if overtaken else nullcontext(), shop.database.transaction() as session:
+            reversals.book(session, backs, now=shop.clock.now())
+    assert shop.credits(ada) == (5, 0)
+
+
+def test_a_message_that_was_overtaken_while_it_read_reads_again(shop, endpoint, monkeypatch) -> None:
+    ada = shop.somebody()
+    shop.buy(ada, "pro")
+    held = shop.subscription_of(ada)
+    ask, asked = shop.door.subscription, []
+
+    def meanwhile(subscription_id: str):
+        told = ask(subscription_id)
+        asked.append(told.status)
+        if len(asked) == 1:  # the other one reads the end, and books it first
+            shop.stripe.cancel(held, at_period_end=False)
+            tell(shop, type="customer.subscription.deleted", object_id=held, number=2)
+            (notice,) = handlers.claim(shop.desk, most=1)
+            assert handlers.handle(shop.desk, notice)
+        return told
+
+    monkeypatch.setattr(shop.door, "subscription", meanwhile)
+    tell(shop, type="customer.subscription.updated", object_id=held)
+    shop.work_off()
+    assert asked == ["active", "canceled", "canceled"]
+    assert (shop.value("SELECT status FROM subscription"), shop.notices()) == ("canceled", {"handled": 2})
 
 
 def test_handled_messages_are_forgotten_after_their_time(shop) -> None:

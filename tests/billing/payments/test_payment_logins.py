@@ -1,5 +1,6 @@
 """Payments by the logins that are meant for them: the worker's side as ``billing``, doors and pages as ``app``."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,9 +9,12 @@ from sqlalchemy import create_engine, make_url
 
 from billing import inbox, reconcile
 from billing.payments import Payments
+from configs.secrets import load_or_create
+from configs.settings import load
 from data import roles
 from data.database import Database
 from data.repositories import notices
+from serving.billing_loop import payments_handled
 
 
 @pytest.fixture
@@ -56,3 +60,27 @@ def test_a_life_of_purchases_by_the_two_logins(shop, logins) -> None:
     with logins["billing"].transaction() as session:
         assert notices.forget_handled(session, before=shop.clock.now()) == 0
     shop.agrees_with_stripe()
+
+
+def test_the_worker_handles_payments_when_they_are_on_and_only_then(shop, endpoint, tmp_path) -> None:
+    ada = shop.somebody()
+    shop.buy(ada)
+    shop.stripe.deliver()
+    stripe = {
+        "api_key": shop.stripe.api_key,
+        "webhook_secrets": (shop.stripe.webhook_secret,),
+        "base_url": shop.stripe.url,
+    }
+    settings = load(var=tmp_path, database={"url": shop.database.conninfo}, stripe=stripe)
+    secrets = load_or_create(tmp_path)
+
+    async def run() -> None:
+        async with payments_handled(load(var=tmp_path), secrets) as chores:
+            assert chores == {}
+        async with payments_handled(settings, secrets) as chores, asyncio.timeout(30):
+            assert list(chores) == ["reconcile"]
+            while await asyncio.to_thread(shop.credits, ada) != (10, 0):
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+    assert shop.credits(ada) == (10, 0)

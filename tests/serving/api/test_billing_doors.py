@@ -185,6 +185,10 @@ def test_the_same_key_opens_the_same_checkout(account, make_account, shop, fake)
     assert urls[0] == urls[1]
     assert other.post("/billing/checkout", json=PACK, headers=key).json()["data"]["url"] not in urls
     assert len(fake.all("checkout.session")) == 2
+    another = browser.post("/billing/checkout", json={"item": "eur_1"}, headers=key)
+    assert another.json()["data"]["url"] not in urls
+    strange = browser.post("/billing/checkout", json=PACK, headers={"Idempotency-Key": "caf\u00e9".encode("latin-1")})
+    assert strange.status_code == 200
     too_long = browser.post("/billing/checkout", json=PACK, headers={"Idempotency-Key": "x" * 121})
     assert too_long.status_code == 422
 

@@ -133,6 +133,11 @@ def session():
     st.toggle("Stop", key="stop")
     op, nonce, ticket = st.session_state.get("exchange", (None, "", ""))
     st.write(f"done {ui.session_bridge(op, nonce, ticket).done}")
+    if st.button("Run a script"):
+        ui.departure("javascript:window.hacked=1", "n4")
+        st.write("stayed")
+    if st.button("Leave"):
+        ui.departure("/rows?left=1", "n5")
 
 
 SONG = st.Page(show_song, title="Song", url_path="song", visibility="hidden")
@@ -651,10 +656,22 @@ def test_the_stop_flag_silences_when_it_rises(page: Page) -> None:
     assert page.evaluate("window.__melodeon.audio.paused && localStorage.getItem('melodeon.player') === null")
 
 
+def test_a_departure_leaves_for_an_address_and_runs_no_script(page: Page) -> None:
+    open_page(page, "Session")
+    page.get_by_role("button", name="Run a script").click()
+    expect(page.get_by_text("stayed")).to_be_visible()
+    page.get_by_role("button", name="Leave").click()
+    page.wait_for_url("**/rows?left=1")
+    expect(page.get_by_role("heading", name="Rows")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+    page.go_back()
+    expect(page.get_by_role("heading", name="Session")).to_be_visible()
+
+
 def test_one_small_script_for_each_component() -> None:
     built = sorted((Path(melodeon_ui.__file__).parent / "frontend" / "build").iterdir())
     names = [re.sub(r"-[A-Z0-9]{8}\.js$", "", path.name) for path in built]
-    assert names == ["job_rail", "player", "session_bridge", "song_cards", "song_view"]
+    assert names == ["departure", "job_rail", "player", "session_bridge", "song_cards", "song_view"]
     assert sum(path.stat().st_size for path in built) < 300_000
 
 
