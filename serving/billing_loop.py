@@ -7,9 +7,11 @@ claimed it, and comparing heals the same thing once.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 
@@ -40,6 +42,8 @@ KEPT: Final = timedelta(days=90)
 RECONCILE_CRON: Final = "23 * * * *"
 _LISTEN_AGAIN_S: Final = 1.0
 
+Done = TypeVar("Done")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -66,18 +70,22 @@ class BillingLoop:
         self._now = now
         self._poll_s = poll_s
         self._news = asyncio.Event()
+        self._threads = ThreadPoolExecutor(SIDE_BY_SIDE + 2, "billing")
 
     async def run(self) -> None:
-        """Listen, handle, make customers of new accounts."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen())
-            tasks.create_task(self._handle_for_ever())
-            tasks.create_task(self._make_customers_for_ever())
+        """Listen, handle, make customers of new accounts. When cancelled, what is in hand is brought to its end."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen())
+                tasks.create_task(self._handle_for_ever())
+                tasks.create_task(self._make_customers_for_ever())
+        finally:
+            await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     async def reconcile(self) -> None:
         """One comparison with Stripe, by the clock."""
         try:
-            left = await asyncio.to_thread(self._reconcile)
+            left = await self._aside(self._reconcile)
         except (StripeUnreachable, DatabaseUnreachable) as error:
             _log.warning("reconciliation put off", why=error.sentence)
             return
@@ -117,9 +125,13 @@ class BillingLoop:
     async def _handle_some(self) -> bool:
         """Handle what is due, a few at a time; answers whether to go on at once."""
         desk = self._desk()
-        claimed = await asyncio.to_thread(handlers.claim, desk, most=SIDE_BY_SIDE)
-        outcomes = await asyncio.gather(*(asyncio.to_thread(self._attempt, notice) for notice in claimed))
+        claimed = await self._aside(lambda: handlers.claim(desk, most=SIDE_BY_SIDE))
+        outcomes = await asyncio.gather(*(self._aside(partial(self._attempt, notice)) for notice in claimed))
         return bool(claimed) and Handled.UNREACHABLE not in outcomes
+
+    async def _aside(self, work: Callable[[], Done]) -> Done:
+        """Wait for ``work`` in a thread of the loop's own."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _attempt(self, notice: Notice) -> Handled:
         return handlers.attempt(self._desk(), notice)
@@ -127,7 +139,7 @@ class BillingLoop:
     async def _make_customers_for_ever(self) -> None:
         while True:
             try:
-                made = await asyncio.to_thread(self._payments.make_customers)
+                made = await self._aside(self._payments.make_customers)
                 if made:
                     _log.info("customers made", number=made)
             except MelodeonError as error:

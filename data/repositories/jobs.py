@@ -333,9 +333,7 @@ def line(
     values = {"account_id": account_id, "request_hash": request_hash, "key": key, "most": most}
     row = session.execute(_LINE, {**values, "quarantine_s": quarantine_s}).one()
     known = (JobId(row.known_id), row.known_hash) if row.known_id else None
-    return Line(
-        known=known, queued_songs=row.queued_songs, quarantined=row.quarantined, account_gone=row.account_gone
-    )
+    return Line(known=known, queued_songs=row.queued_songs, quarantined=row.quarantined, account_gone=row.account_gone)
 
 
 def has_ready(session: Session, account_id: AccountId) -> bool:

@@ -302,8 +302,8 @@ def test_a_real_store_honours_only_what_was_signed(swift: StoreSettings) -> None
         urlunsplit(urlsplit(good)._replace(query="")),
     ]
     answers = [httpx.get(link) for link in edited]
-    # a date that is not that of the credential is no valid request at all
-    assert [answer.status_code for answer in answers] == [403, 403, 403, 403, 400, 403, 403]
+    # a date that is not that of the credential, or no signature at all, make no valid request
+    assert [answer.status_code for answer in answers] == [403, 403, 403, 403, 400, 403, 400]
     assert not any(b"0123456789" in answer.content for answer in answers)
     assert [httpx.request(method, good, content=b"x").status_code for method in ("PUT", "DELETE")] == [403, 403]
     assert b"".join(store.get("songs/1/wav")) == b"0123456789"

@@ -46,7 +46,7 @@ def draw_heading(song: Song, services: Services, *, artist_avatar: str) -> None:
         if song.status is not JobState.PROCESSED:
             st.badge(STATUS_TEXT.get(song.status, song.status.value), color="orange")
         for tag in song.tags[:4]:
-            st.badge(tag, color="gray")
+            st.badge(escape(tag), color="gray")
     # Titles are text, never Markdown: st.title would read formatting and links in them.
     st.title(escape(title_of(song)), anchor=False)
     plays = f" · {song.play_count:,} plays" if song.play_count else ""
