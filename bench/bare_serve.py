@@ -22,7 +22,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from ray import serve
 
-from data.testing import free_port
+from data.embedded_postgres import free_port
 
 BODY: Final = b"x" * 600
 WARM_UP: Final = 50

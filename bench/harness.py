@@ -13,8 +13,7 @@ from report import Row, report
 
 from configs import logs
 from configs.settings import LogSettings
-from data.embedded_postgres import EmbeddedPostgres
-from data.testing import free_port
+from data.embedded_postgres import EmbeddedPostgres, free_port
 
 Size = TypeVar("Size")
 """Of a bench: how much is measured."""

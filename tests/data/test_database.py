@@ -16,9 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from data.database import Database, DatabaseBusy, DatabaseUnreachable, migrate, revision
-from data.embedded_postgres import EmbeddedPostgres
+from data.embedded_postgres import EmbeddedPostgres, free_port
 from data.repositories.texts import UnkeepableText, check_keepable, keepable
-from data.testing import free_port
 
 INSERT = text("INSERT INTO tag (name) VALUES (:name)")
 

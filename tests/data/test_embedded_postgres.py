@@ -22,8 +22,8 @@ from data.embedded_postgres import (
     ServerExited,
     WrongPassword,
     end_orphan,
+    free_port,
 )
-from data.testing import free_port
 
 PASSWORD = "pass/word: with @ signs %"
 AS_ROOT = os.geteuid() == 0

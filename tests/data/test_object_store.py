@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from configs.settings import StoreSettings
+from data.embedded_postgres import free_port
 from data.object_links import content_disposition
 from data.object_rules import resolve_range
 from data.object_store import (
@@ -33,7 +34,6 @@ from data.object_store import (
     StoreUnavailable,
     open_store,
 )
-from data.testing import free_port
 
 LINK_KEY = "the link key of tests"
 TEXT = b"0123456789" * 300

@@ -12,9 +12,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from data.embedded_postgres import free_port
 from data.passwords import hash_password
 from data.repositories import accounts, api_keys, sessions
-from data.testing import free_port
 from serving.api.app import lifespan, make_app
 from serving.api.identity import cookie_name
 from serving.api.services import Services

@@ -24,12 +24,12 @@ from billing import ledger
 from configs.secrets import load_or_create
 from data import audio_files, picture_files
 from data.database import Database
-from data.embedded_postgres import EmbeddedPostgres
+from data.embedded_postgres import EmbeddedPostgres, free_port
 from data.folder_store import FolderStore
 from data.provenance import Labels
 from data.repositories import accounts, sessions, songs
 from data.repositories.job_songs import MadeTake
-from data.testing import free_port, fresh_database
+from data.testing import fresh_database
 from serving import attempts, jobs
 from serving.mail import FolderPost
 from serving.post_round import send_waiting

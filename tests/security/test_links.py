@@ -19,10 +19,10 @@ import pytest
 from pydantic import SecretStr
 
 from configs.settings import StoreSettings
+from data.embedded_postgres import free_port
 from data.object_links import LINK_PATH, SignedLink, make_token
 from data.object_store import S3Store
 from data.repositories import songs
-from data.testing import free_port
 from studio.words.account import Account
 from studio.words.asset import AssetRole
 from studio.words.song import DownloadRule, Song

@@ -23,9 +23,9 @@ from configs.addresses import web_url
 from configs.secrets import load_or_create
 from configs.settings import DatabaseSettings, MailSettings, load
 from data.database import Database
+from data.embedded_postgres import free_port
 from data.repositories import accounts, outbox
 from data.repositories.accounts import BadEmail, checked_email
-from data.testing import free_port
 from serving.letters import Letter
 from serving.mail import BadMailAddress, FolderPost, MailNotSent, SmtpPost, message_of, open_post
 from serving.post_round import letters_sent, send_waiting, sweep

@@ -10,7 +10,9 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import text
 
+from data.repositories import api_keys
 from studio.words.account import Account
+from studio.words.api_key import Scope
 from studio.words.brief import TITLE_MAX, Brief, BriefMode
 from studio.words.song import Song
 from studio.words.take import TimedLine
@@ -174,16 +176,20 @@ def hostile_song(site, account: Account, payload: str) -> Song:
 
 
 def hostile_account(site, payloads: list[str]) -> Account:
-    """Somebody whose browsers' names, whose note of credits and whose failed song are payloads."""
+    """Somebody whose e-mail address, API keys and browsers' names are payloads."""
     account: Account = site.account()
+    with site.database.transaction() as session:
+        address = f"<img/src=x/onerror={RUN}>{account.name}@a.example"
+        session.execute(text("UPDATE account SET email = :it WHERE id = :id"), {"it": address, "id": account.id})
+        for payload in payloads[:5]:
+            api_keys.make(session, account.id, payload.replace("\n", " ")[:40], [Scope.READ])
     for payload in payloads:
-        token = site.token(account)
+        site.token(account)
         with site.database.transaction() as session:
             session.execute(
                 text("UPDATE session SET user_agent = :it WHERE account_id = :id AND user_agent = 'tests'"),
                 {"it": payload.replace("\n", " ")[:200], "id": account.id},
             )
-        assert token
     return account
 
 

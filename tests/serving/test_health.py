@@ -8,8 +8,8 @@ from sqlalchemy import text
 from configs.secrets import load_or_create
 from configs.settings import Settings
 from data.database import Database
+from data.embedded_postgres import free_port
 from data.folder_store import FolderStore
-from data.testing import free_port
 from serving import health
 from serving.client import GatewayClient
 

@@ -14,7 +14,7 @@ from configs.addresses import Running, attach, pretended_keys, pretended_stripe_
 from configs.secrets import load_or_create
 from configs.settings import Settings, StripeSettings, load
 from data.database import Database
-from data.testing import free_port
+from data.embedded_postgres import free_port
 from serving.pretended import PaymentsAreReal, pretended_part, with_pretended_payments
 from serving.stack import child_environment, with_free_ports
 

@@ -15,7 +15,7 @@ import streamlit as st
 
 from configs.settings import settings
 from data.database import Database
-from data.testing import free_port
+from data.embedded_postgres import free_port
 from serving.api.services import Services
 from ui import wiring
 

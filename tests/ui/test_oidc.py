@@ -18,8 +18,8 @@ from joserfc.jwk import RSAKey
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from data.database import Database
+from data.embedded_postgres import free_port
 from data.repositories import accounts, sessions
-from data.testing import free_port
 from ui.oidc import FRESH_FOR, OneTimeIdentity, fresh_identity
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -12,6 +12,7 @@ from billing import ledger
 from data.repositories import sessions
 from serving import attempts
 from serving.api import events
+from serving.api.identity import Credential
 from serving.api.services import Services
 from serving.attempts import RetryRule
 
@@ -122,13 +123,14 @@ def test_a_look_costs_the_same_few_statements_however_many_jobs_wait(account, as
         ledger.grant(session, account.id, 100, key="gift", note="a gift", now=Services.now())
         ticket = sessions.begin(session, account.id, days=1).ticket
         token = sessions.redeem_ticket(session, ticket, user_agent="")
+    shown = Credential(token=token or "", key="", scope=None)
     statements: list[str] = []
     engine = database._engine
     event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
 
     def cost() -> int:
         statements.clear()
-        events._look(services, token)
+        events._look(services, shown)
         return len(statements)
 
     idle = cost()
@@ -139,7 +141,7 @@ def test_a_look_costs_the_same_few_statements_however_many_jobs_wait(account, as
     claim(account)
     assert (idle, one) == (5, 9)
     assert cost() == one
-    picture = events._look(services, token)
+    picture = events._look(services, shown)
     places = [job["position"] for job in picture.jobs.values() if job["state"] == "queued"]
     assert sorted(places) == list(range(1, 21))
 

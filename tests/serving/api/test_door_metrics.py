@@ -9,7 +9,7 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from data.database import Database
-from data.testing import free_port
+from data.embedded_postgres import free_port
 from serving import attempts
 from serving.api import metrics
 from serving.api.answers import answer_errors

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from configs.secrets import Secrets, load_or_create
 from configs.settings import ServeSettings, Settings, load
 from data.database import Database
-from data.testing import free_port
+from data.embedded_postgres import free_port
 from serving import jobs
 from serving.stack import EnginesPart, ray_folder
 from studio.words.account import Account

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from data.testing import free_port
+from data.embedded_postgres import free_port
 from serving.processes import ChildProcess
 
 pytestmark = [

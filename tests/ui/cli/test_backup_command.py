@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data.testing import free_port
+from data.embedded_postgres import free_port
 from ui.testing import Stack
 
 
