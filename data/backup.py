@@ -231,7 +231,7 @@ def _copy_objects(
     aside: Path, store: ObjectStore, needed: list[Asset], *, before: Path | None
 ) -> tuple[int, tuple[str, ...]]:
     """Copy or link the objects and list them; answers how many were linked and which are missing or broken."""
-    held = {asset.key: asset for asset in objects_of(before)} if before else {}
+    held = _held(before) if before else {}
     linked, missing = 0, []
     with (aside / "objects.jsonl").open("w", encoding="utf-8") as lines:
         for asset in needed:
@@ -244,6 +244,15 @@ def _copy_objects(
                 continue
             lines.write(json.dumps(asdict(asset)) + "\n")
     return linked, tuple(missing)
+
+
+def _held(before: Path) -> dict[str, Asset]:
+    """What an earlier backup holds, by key. A damaged one helps nobody, and must not keep a new one from being made."""
+    try:
+        return {asset.key: asset for asset in objects_of(before)}
+    except (NoBackup, OSError) as error:
+        _log.warning("earlier backup not used", folder=before.name, error=type(error).__name__)
+        return {}
 
 
 def _linked(old: Path, new: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 from billing import ledger
 from data.database import Session
-from data.repositories import accounts, audit, identities
+from data.repositories import accounts, audit, identities, personal
 from data.repositories.accounts import BadEmail, BadName, EmailTaken, NameTaken, checked_email, checked_name
 from studio.errors import MelodeonError
 from studio.words.account import Account
@@ -76,6 +76,22 @@ def link_identity(session: Session, account: Account, iss: str, sub: str) -> Non
     if not identities.link(session, account.id, iss, sub) and identities.account_id_of(session, iss, sub) != account.id:
         raise IdentityRefused("This identity opens another account already.")
     audit.note(session, account.id, "identity_linked", account.id, iss)
+
+
+def unlink_identity(session: Session, account: Account, iss: str, sub: str) -> None:
+    """Let an identity open the account no more.
+
+    Raises:
+        IdentityRefused: nothing else would open it.
+    """
+    # Of two at once one waits here, and sees what the other left.
+    personal.lock(session, account.id)
+    known = accounts.credentials(session, account.name)
+    others = [one for one in identities.list_of(session, account.id) if (one.issuer, one.subject) != (iss, sub)]
+    if not others and (known is None or known.password_hash is None):
+        raise IdentityRefused("This is the only way into your account. Set a password or link another way first.")
+    if identities.unlink(session, account.id, iss, sub):
+        audit.note(session, account.id, "identity_unlinked", account.id, iss)
 
 
 def _new_account(

@@ -96,7 +96,8 @@ def reset_password(database: Database, token: str, new: str, *, address: str = "
     check_password(new)
     _count_token(database, address)
     with database.transaction() as session:
-        verifications.look(session, TokenPurpose.RESET, token)
+        owner = accounts.by_id(session, verifications.look(session, TokenPurpose.RESET, token).account_id)
+    check_password(new, of=(owner.name, owner.email) if owner else ())
     kept = hash_password(new)
     with database.transaction() as session:
         proof = verifications.use(session, TokenPurpose.RESET, token)

@@ -145,7 +145,8 @@ def sign_in(
         if not isinstance(refused, WrongCode):
             _give_back(session, tried)
         account = accounts.by_id(session, known.account_id)
-    if account is None:  # deleted in the meantime
+    # deleted in the meantime, or the password that was right is no longer the password
+    if account is None or account.token_version != known.token_version:
         raise WrongPassword
     if refused is not None:
         raise refused
@@ -165,8 +166,11 @@ def confirm_password(database: Database, account: Account, password: str, *, add
         _give_back(session, tried)
 
 
-def change_password(database: Database, account: Account, old: str, new: str, *, address: str = "") -> None:
+def change_password(database: Database, account: Account, old: str, new: str, *, address: str = "") -> Account:
     """Set a new password after checking the old one; every session of the account ends, this one too.
+
+    Returns:
+        The account, by whose new version the next session may begin.
 
     Raises:
         WrongPassword, SignInLocked: the old one is not right.
@@ -177,6 +181,7 @@ def change_password(database: Database, account: Account, old: str, new: str, *,
     kept = hash_password(new)
     with database.transaction() as session:
         put_password(session, account, kept, actor=account.id)
+        return accounts.by_id(session, account.id) or account
 
 
 def put_password(session: Session, account: Account, password_hash: str, *, actor: str) -> None:

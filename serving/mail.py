@@ -128,6 +128,10 @@ class SmtpPost:
                 server.starttls(context=self._trust)
             if self._user:
                 server.login(self._user, self._password)
+        except smtplib.SMTPNotSupportedError:
+            # about the server, not about the letter: it waits until whoever looks after the place has mended it
+            server.close()
+            raise MailNotSent("the server offers no TLS, or takes no password") from None
         except BaseException:
             server.close()
             raise

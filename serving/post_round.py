@@ -94,19 +94,29 @@ def sweep(database: Database) -> None:
 
 
 def _send(database: Database, post: Post, waiting: Waiting, address: str) -> bool:
-    with database.transaction() as session:
-        letter = _written(session, waiting, address)
     try:
+        with database.transaction() as session:
+            letter = _written(session, waiting, address)
         if letter is not None:
             post.send(letter)
+    except DatabaseUnreachable:
+        raise
     except MailNotSent as error:
-        with database.transaction() as session:
-            given_up = outbox.failed(session, waiting.id, error.why, for_good=error.for_good)
-        _log.warning("letter not sent", kind=waiting.kind, why=error.why, attempts=waiting.attempts, given_up=given_up)
+        _put_back(database, waiting, error.why, for_good=error.for_good)
         return False
+    except Exception as error:
+        # Nobody foresaw it; without a word here the letter would be tried for ever.
+        _put_back(database, waiting, type(error).__name__, for_good=False)
+        raise
     with database.transaction() as session:
         outbox.sent(session, waiting.id)
     return letter is not None
+
+
+def _put_back(database: Database, waiting: Waiting, why: str, *, for_good: bool) -> None:
+    with database.transaction() as session:
+        given_up = outbox.failed(session, waiting.id, why, for_good=for_good)
+    _log.warning("letter not sent", kind=waiting.kind, why=why, attempts=waiting.attempts, given_up=given_up)
 
 
 def _written(session: Session, waiting: Waiting, address: str) -> Letter | None:

@@ -127,10 +127,11 @@ def delete(services: Services, account: Account) -> None:
     if services.payments is not None:
         services.payments.forget(account)
     with services.database.transaction() as session:
+        # First of all: whoever gives roles meanwhile takes the same lock before the account's row.
+        accounts.refuse_last_admin(session, account.id)
         lanes.lock(session, account.id)
         if not personal.lock(session, account.id):
             return
-        accounts.refuse_last_admin(session, account.id)
         _end_jobs(session, account.id, now=services.now())
         personal.erase(session, account.id)
         audit.note(session, account.id, "account_deleted", account.id)

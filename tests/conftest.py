@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from billing import ledger
@@ -19,6 +20,10 @@ from ui.testing import Stack, whole_stack
 
 # before torch is imported: two test processes of two threads each would only wait for one another
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# how long an example takes is the machine's affair: times are measured in bench/ and asserted nowhere
+hypothesis.settings.register_profile("melodeon", deadline=None)
+hypothesis.settings.load_profile("melodeon")
 
 MakeAccount = Callable[..., Account]
 

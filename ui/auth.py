@@ -119,7 +119,9 @@ def check_in(services: Services, login: str, password: str, code: str = "") -> N
 def start_session(services: Services, account: Account) -> None:
     """Sign this tab in and let the browser fetch its cookie with a one-time ticket."""
     with services.database.transaction() as session:
-        begun = sessions.begin(session, account.id, days=services.settings.web.session_days)
+        begun = sessions.begin(
+            session, account.id, days=services.settings.web.session_days, version=account.token_version
+        )
     state.set_signed_in(state.SignedIn(account_id=account.id, session_id=begun.session_id))
     state.set_exchange("sign_in", begun.ticket)
 
@@ -190,8 +192,7 @@ def forget() -> None:
 
 def change_password(services: Services, account: Account, old: str, new: str) -> None:
     """Set a new password after checking the old one; every other session ends, this tab gets a new one."""
-    accounts.change_password(services.database, account, old, new, address=here())
-    start_session(services, account)
+    start_session(services, accounts.change_password(services.database, account, old, new, address=here()))
 
 
 def sign_out_everywhere(services: Services, account: Account) -> None:

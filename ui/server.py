@@ -22,6 +22,7 @@ from serving.api.identity import cookie_name, is_https
 from serving.api.views import PREFIX
 from ui.headers import SafeHeaders, inline_scripts_of, page_policy, streamlit_page
 from ui.oidc import OneTimeIdentity, streamlit_secrets
+from ui.upload_gate import UploadGate
 from ui.wiring import services
 
 log = structlog.get_logger(__name__)
@@ -72,6 +73,7 @@ def app() -> st.App:
             Middleware(SafeHeaders, page_policy=policy, https=is_https(services())),
             Middleware(KnownHosts, names=known_hosts(chosen)),
             Middleware(OneTimeIdentity, cookie_name=cookie_name(services())),
+            Middleware(UploadGate, services=services()),
         ],
         secrets=streamlit_secrets(services()),
         lifespan=lifespan,

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -26,7 +27,7 @@ _EMAIL: Final = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_A
 """RFC 5321's unquoted form, letters of any script (RFC 6531): nothing in it can end a header or begin a second one."""
 _COLUMNS: Final = (
     AccountRow.id, AccountRow.name, AccountRow.email, AccountRow.role, AccountRow.plan, AccountRow.created_at,
-    AccountRow.email_verified_at, AccountRow.avatar_key, AccountRow.stripe_customer_id,
+    AccountRow.email_verified_at, AccountRow.avatar_key, AccountRow.stripe_customer_id, AccountRow.token_version,
 )  # fmt: skip
 
 
@@ -84,11 +85,13 @@ class Credentials:
     Attributes:
         password_hash: None: this account cannot sign in by password.
         second_factor: whether a code is asked for beside the password.
+        token_version: of the moment this was read; another one later says that the password may be another, too.
     """
 
     account_id: AccountId
     password_hash: str | None = field(repr=False)
     second_factor: bool
+    token_version: int
 
 
 def checked_name(name: str) -> str:
@@ -155,6 +158,14 @@ def by_id(session: Session, account_id: str) -> Account | None:
     return _one(session, AccountRow.id == account_id) if is_id(account_id, noun="account") else None
 
 
+def by_ids(session: Session, ids: Collection[str]) -> tuple[Account, ...]:
+    """The accounts with these ids, by name; what is the id of none is left out."""
+    rows = session.execute(
+        select(*_COLUMNS).where(AccountRow.id.in_(ids), AccountRow.deleted_at.is_(None)).order_by(AccountRow.name)
+    )
+    return tuple(_account_of(row) for row in rows)
+
+
 def by_name(session: Session, name: str) -> Account | None:
     """The account with this name, whatever the case of its letters."""
     condition = _named(name)
@@ -174,13 +185,13 @@ def credentials(session: Session, login: str) -> Credentials | None:
         return None
     confirmed = select(literal(1)).where(TotpRow.account_id == AccountRow.id, TotpRow.confirmed_at.is_not(None))
     row = session.execute(
-        select(AccountRow.id, AccountRow.password_hash, confirmed.exists()).where(
+        select(AccountRow.id, AccountRow.password_hash, confirmed.exists(), AccountRow.token_version).where(
             condition, AccountRow.deleted_at.is_(None)
         )
     ).one_or_none()
     if row is None:
         return None
-    return Credentials(account_id=AccountId(row[0]), password_hash=row[1], second_factor=row[2])
+    return Credentials(account_id=AccountId(row[0]), password_hash=row[1], second_factor=row[2], token_version=row[3])
 
 
 def set_password(session: Session, account_id: AccountId, password_hash: str) -> None:
@@ -230,14 +241,17 @@ def set_role(session: Session, account_id: AccountId, role: Role) -> None:
     Raises:
         LastAdmin: nobody would be left who may give roles. Two changes at once wait for each other.
     """
-    session.execute(select(func.pg_advisory_xact_lock(_FIRST_ADMIN_LOCK)))
     if role is not Role.ADMIN:
         refuse_last_admin(session, account_id)
     session.execute(update(AccountRow).where(AccountRow.id == account_id).values(role=role.value))
 
 
 def refuse_last_admin(session: Session, account_id: AccountId) -> None:
-    """Raise `LastAdmin` when this account is the only administrator who can sign in."""
+    """Raise `LastAdmin` when this account is the only administrator who can sign in.
+
+    Whoever asks next waits until this transaction ends: of two who leave at once, one stays.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_FIRST_ADMIN_LOCK)))
     admins = (
         select(AccountRow.id)
         .where(AccountRow.role == Role.ADMIN.value, AccountRow.name != LOCAL_NAME, AccountRow.deleted_at.is_(None))
@@ -250,17 +264,6 @@ def refuse_last_admin(session: Session, account_id: AccountId) -> None:
 def set_avatar(session: Session, account_id: AccountId, key: str) -> None:
     """Keep the object key of the account's picture; empty: it has none."""
     session.execute(update(AccountRow).where(AccountRow.id == account_id).values(avatar_key=key))
-
-
-def list_all(session: Session, *, after: str = "", limit: int = 50) -> tuple[Account, ...]:
-    """Accounts by name, from the first name after ``after``; for administrators."""
-    rows = session.execute(
-        select(*_COLUMNS)
-        .where(AccountRow.deleted_at.is_(None), func.lower(AccountRow.name) > func.lower(after))
-        .order_by(func.lower(AccountRow.name))
-        .limit(limit)
-    )
-    return tuple(_account_of(row) for row in rows)
 
 
 def _is_first(session: Session) -> bool:
@@ -339,4 +342,5 @@ def _account_of(row: Row[*tuple[Any, ...]]) -> Account:
         email_verified=row.email_verified_at is not None,
         avatar_key=row.avatar_key,
         stripe_customer_id=row.stripe_customer_id,
+        token_version=row.token_version,
     )

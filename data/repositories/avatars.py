@@ -11,12 +11,12 @@ from studio.words.asset import Asset
 from studio.words.ids import AccountId
 
 
-def replace(session: Session, account_id: AccountId, picture: Asset | None) -> None:
-    """Let the account have this stored picture from now on, or none."""
-    row = select(AccountRow.avatar_key).where(AccountRow.id == account_id).with_for_update()
-    former = session.execute(row).scalar_one_or_none()
+def replace(session: Session, account_id: AccountId, picture: Asset | None) -> bool:
+    """Let the account have this stored picture from now on, or none; False: there is no such account any more."""
+    row = select(AccountRow.avatar_key).where(AccountRow.id == account_id, AccountRow.deleted_at.is_(None))
+    former = session.execute(row.with_for_update()).scalar_one_or_none()
     if former is None:
-        return
+        return False
     key = picture.key if picture else ""
     if former and former != key:
         session.execute(update(AssetRow).where(AssetRow.key == former).values(released_at=func.now()))
@@ -34,3 +34,4 @@ def replace(session: Session, account_id: AccountId, picture: Asset | None) -> N
             .on_conflict_do_update(index_elements=["key"], set_={"released_at": None})
         )
     accounts.set_avatar(session, account_id, key)
+    return True

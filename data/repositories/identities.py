@@ -49,13 +49,14 @@ def link(session: Session, account_id: AccountId, issuer: str, subject: str) -> 
     return made is not None
 
 
-def unlink(session: Session, account_id: AccountId, issuer: str, subject: str) -> None:
-    """Let this identity open the account no more."""
-    session.execute(
-        delete(IdentityRow).where(
-            IdentityRow.issuer == issuer, IdentityRow.subject == subject, IdentityRow.account_id == account_id
-        )
-    )
+def unlink(session: Session, account_id: AccountId, issuer: str, subject: str) -> bool:
+    """Let this identity open the account no more; False: it did not."""
+    gone = session.execute(
+        delete(IdentityRow)
+        .where(IdentityRow.issuer == issuer, IdentityRow.subject == subject, IdentityRow.account_id == account_id)
+        .returning(IdentityRow.account_id)
+    ).scalar_one_or_none()
+    return gone is not None
 
 
 def list_of(session: Session, account_id: AccountId) -> tuple[OtherIdentity, ...]:

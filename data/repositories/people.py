@@ -4,6 +4,7 @@ from sqlalchemy import or_, select
 
 from data.database import Session
 from data.repositories import accounts
+from data.repositories.texts import keepable
 from data.tables import AccountRow
 from studio.words.account import Account
 
@@ -14,13 +15,14 @@ def find(session: Session, words: str, *, limit: int) -> tuple[Account, ...]:
     The words are text: ``%`` and ``_`` in them stand for themselves.
     """
     wanted = words.strip()
+    if not keepable(wanted):
+        return ()
     held = or_(
         AccountRow.name.icontains(wanted, autoescape=True),
         AccountRow.email.icontains(wanted, autoescape=True),
         AccountRow.id == wanted,
     )
-    rows = session.execute(
+    found = session.execute(
         select(AccountRow.id).where(AccountRow.deleted_at.is_(None), held).order_by(AccountRow.name).limit(limit)
     ).scalars()
-    found = (accounts.by_id(session, account_id) for account_id in rows.all())
-    return tuple(account for account in found if account is not None)
+    return accounts.by_ids(session, found.all())

@@ -48,7 +48,7 @@ class SignedIn:
     expires_at: datetime
 
 
-def begin(session: Session, account_id: AccountId, *, days: int) -> Begun:
+def begin(session: Session, account_id: AccountId, *, days: int, version: int | None = None) -> Begun:
     """Start a session for a page that has just checked a password.
 
     The page knows the session by its id at once; the browser gets the cookie by redeeming the ticket within 30
@@ -56,16 +56,18 @@ def begin(session: Session, account_id: AccountId, *, days: int) -> Begun:
 
     Args:
         days: life of the session.
+        version: the account's ``token_version`` when the person proved who they are: a session that begins with an
+            older one is dead from the start. None: the present one.
     """
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id, SessionRow.expires_at < func.now()))
     session_id, ticket = SessionId(new_id("session")), secrets.token_urlsafe(32)
-    version = select(AccountRow.token_version).where(AccountRow.id == account_id).scalar_subquery()
+    present = select(AccountRow.token_version).where(AccountRow.id == account_id).scalar_subquery()
     session.execute(
         insert(SessionRow).values(
             id=session_id,
             token_hash=secrets.token_bytes(32),
             account_id=account_id,
-            token_version=version,
+            token_version=present if version is None else version,
             expires_at=func.now() + timedelta(days=days),
         )
     )

@@ -14,7 +14,7 @@ from serving.api.bodies import ChangeEmail, ChangePassword, Code, NewKey, Passwo
 from serving.api.identity import TheAccount, TheServices, TheToken, address_of, set_cookie
 from serving.api.views import api_key_json, session_json
 from studio.words.api_key import Scope
-from studio.words.ids import SessionId
+from studio.words.ids import SessionId, is_id
 
 router = APIRouter(prefix="/auth", tags=["account"])
 
@@ -22,9 +22,9 @@ router = APIRouter(prefix="/auth", tags=["account"])
 @router.post("/password", status_code=204)
 def change_password(body: ChangePassword, account: TheAccount, request: Request, services: TheServices) -> Response:
     """Set a new password; every session ends, and this browser gets a new one."""
-    accounts.change_password(services.database, account, body.old, body.new, address=address_of(request))
+    changed = accounts.change_password(services.database, account, body.old, body.new, address=address_of(request))
     response = Response(status_code=204)
-    open_session(services, account, request, response)
+    open_session(services, changed, request, response)
     return response
 
 
@@ -110,6 +110,6 @@ def make_key(body: NewKey, account: TheAccount, services: TheServices) -> Any:
 def revoke_key(key_id: str, account: TheAccount, services: TheServices) -> Response:
     """End an API key at once."""
     with services.database.transaction() as session:
-        if not api_keys.revoke(session, account.id, key_id):
+        if not is_id(key_id, noun="api_key") or not api_keys.revoke(session, account.id, key_id):
             raise access.NotFound("key")
     return Response(status_code=204)

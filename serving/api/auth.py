@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from data.database import Session
 from data.repositories import sessions
 from serving import account_proofs, accounts
 from serving.accounts import WrongPassword
@@ -18,6 +19,12 @@ from studio.words.api_key import Scope
 router = APIRouter(prefix="/auth", tags=["auth"])
 
 
+def _begin(session: Session, services: Services, account: Account) -> str:
+    """The ticket of a new session for somebody who has just proved who they are."""
+    days = services.settings.web.session_days
+    return sessions.begin(session, account.id, days=days, version=account.token_version).ticket
+
+
 def _ticket_for(services: Services, body: SignIn, request: Request) -> str:
     account = accounts.sign_in(
         services.database,
@@ -29,13 +36,13 @@ def _ticket_for(services: Services, body: SignIn, request: Request) -> str:
         now=services.now(),
     )
     with services.database.transaction() as session:
-        return sessions.begin(session, account.id, days=services.settings.web.session_days).ticket
+        return _begin(session, services, account)
 
 
 def open_session(services: Services, account: Account, request: Request, response: Response) -> None:
     """Sign the browser in that sent this request."""
     with services.database.transaction() as session:
-        ticket = sessions.begin(session, account.id, days=services.settings.web.session_days).ticket
+        ticket = _begin(session, services, account)
         token = sessions.redeem_ticket(session, ticket, user_agent=request.headers.get("user-agent", ""))
     if token is None:
         raise WrongPassword

@@ -10,6 +10,7 @@ from billing.plans import Pack, Plan
 from configs.addresses import web_url
 from data import access
 from data.repositories import purchases
+from data.repositories.texts import keepable
 from serving.api.services import Services
 from studio.words.account import Account
 from studio.words.credit import Balance
@@ -95,6 +96,8 @@ def look(services: Services, account: Account, session_id: str) -> Arrival:
         NotFound: this account began no such checkout.
         PaymentsOff, StripeUnreachable, StripeRefused: how it stands cannot be asked now.
     """
+    if not keepable(session_id):
+        raise access.NotFound("purchase")
     with services.database.transaction() as session:
         purchase = purchases.by_id(session, session_id)
     if purchase is None or purchase.account_id != account.id:

@@ -28,6 +28,7 @@ class Account:
         email_verified: whether somebody followed a link that was sent to ``email``.
         avatar_key: object key of the picture; empty: none.
         stripe_customer_id: who this is at Stripe; empty: nobody yet.
+        token_version: goes up when every session must end; a session begins with the one that was seen at sign-in.
     """
 
     id: AccountId
@@ -39,3 +40,4 @@ class Account:
     email_verified: bool = False
     avatar_key: str = ""
     stripe_customer_id: str = ""
+    token_version: int = 1

@@ -153,6 +153,18 @@ def test_the_next_backup_links_what_the_last_one_holds(
     check(folder)
 
 
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_text("{")])
+def test_a_damaged_earlier_backup_does_not_keep_a_new_one_from_being_made(
+    backed_up: Path, database: Database, store: FolderStore, harm
+) -> None:
+    harm(backed_up / "objects.jsonl")
+    again, manifest = take(
+        database.conninfo, store, backed_up.parent, secrets=None, version="1", now=NOW + timedelta(days=1)
+    )
+    assert (manifest.objects, manifest.linked, manifest.missing) == (2, 0, ())
+    check(again)
+
+
 def test_what_the_store_lost_is_named(backed_up: Path, database: Database, store: FolderStore, kept) -> None:
     kept("songs/a/lost.wav", b"lost")
     store.delete("songs/a/lost.wav")

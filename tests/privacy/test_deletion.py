@@ -1,9 +1,13 @@
 """What is left of somebody who has left: lines in the books under a number, and nothing that they ever wrote."""
 
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from PIL import Image
 from sqlalchemy import text
 
 from billing import ledger
@@ -15,12 +19,15 @@ from data.passwords import hash_password
 from data.repositories import accounts, avatars, sessions, subscriptions
 from data.repositories import songs as song_rows
 from data.repositories.accounts import LastAdmin
+from data.uploads import BadUpload
 from serving import attempts, privacy
 from serving.account_proofs import ask_reset
 from serving.accounts import CodeNeeded, WrongPassword
 from serving.attempts import Fenced
+from serving.avatars import set_avatar
+from serving.limits import TooManyRequests
 from serving.sweep import clean_store
-from studio.words.account import Role
+from studio.words.account import Account, Role
 from studio.words.brief import Brief
 from studio.words.job import JobState, Stage
 
@@ -231,3 +238,58 @@ def test_without_a_password_only_a_fresh_session_lets_somebody_leave(services, m
         session.execute(text("UPDATE session SET created_at = now() - interval '11 minutes'"))
     with pytest.raises(privacy.NotConfirmed):
         privacy.confirm(services, eve, session_id=begun.session_id, **asked)
+
+
+def test_of_the_last_two_administrators_who_leave_at_once_one_stays(services, make_account, database) -> None:
+    both = [make_account("ann"), make_account("ben")]
+    with database.transaction() as session:
+        for one in both:
+            accounts.set_role(session, one.id, Role.ADMIN)
+
+    def leave(account: Account) -> bool:
+        try:
+            privacy.delete(services, account)
+        except LastAdmin:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool, database.transaction() as session:
+        # Both have been let in and wait here, at the row of their account.
+        session.execute(text("SELECT 1 FROM account FOR UPDATE"))
+        leaving = [pool.submit(leave, one) for one in both]
+        wait_for_locks(database, 2)
+        session.commit()
+        assert sorted(one.result() for one in leaving) == [False, True]
+
+
+def wait_for_locks(database, number: int) -> None:
+    """Until so many wait for a lock that another transaction holds."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    for _ in range(600):
+        with database.transaction() as session:
+            if session.execute(text(waiting)).scalar_one() >= number:
+                return
+        time.sleep(0.05)
+    pytest.fail("nobody waits")
+
+
+def test_a_picture_that_comes_after_its_account_has_left_is_not_kept(services, make_account, database, store) -> None:
+    make_account("first")
+    ada = make_account("ada")
+    privacy.delete(services, ada)
+    drawn = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(drawn, "PNG")
+    with pytest.raises(NotFound):
+        set_avatar(services, ada, drawn.getvalue())
+    with database.transaction() as session:
+        assert session.execute(text("SELECT avatar_key FROM account WHERE id = :id"), {"id": ada.id}).scalar_one() == ""
+    assert list(store.list("avatars/")) == []
+
+
+def test_pictures_are_not_read_without_end(services, make_account) -> None:
+    ada = make_account("ada")
+    for _ in range(10):
+        with pytest.raises(BadUpload):
+            set_avatar(services, ada, b"no picture")
+    with pytest.raises(TooManyRequests):
+        set_avatar(services, ada, b"no picture")

@@ -13,7 +13,13 @@ from sqlalchemy.exc import ProgrammingError
 from billing import ledger
 from data.repositories import accounts, audit, identities, sessions
 from data.repositories.accounts import checked_name
-from serving.account_identities import IdentityRefused, _name_like, account_for_identity, link_identity
+from serving.account_identities import (
+    IdentityRefused,
+    _name_like,
+    account_for_identity,
+    link_identity,
+    unlink_identity,
+)
 from serving.account_proofs import verify_email
 from serving.accounts import WrongPassword, set_role, sign_in, sign_up
 from studio.words.account import Account, Role
@@ -85,8 +91,31 @@ def test_whoever_is_signed_in_may_link_an_identity_that_is_nobody_s(ada, make_ac
     with pytest.raises(IdentityRefused, match="another account"), database.transaction() as session:
         link_identity(session, make_account("eve"), ISS, "7")
     with database.transaction() as session:
-        identities.unlink(session, ada.id, ISS, "7")
+        unlink_identity(session, ada, ISS, "7")
+        unlink_identity(session, ada, ISS, "7")
         assert identities.list_of(session, ada.id) == ()
+        assert [note.action for note in audit.latest(session, subject=ada.id)].count("identity_unlinked") == 1
+
+
+def test_the_only_way_in_is_never_taken_away_not_even_by_two_at_once(database) -> None:
+    made = come(database)
+    with database.transaction() as session:
+        link_identity(session, made, ISS, "2")
+    start = threading.Barrier(2)
+
+    def unlink(sub: str) -> bool:
+        start.wait()
+        try:
+            with database.transaction() as session:
+                unlink_identity(session, made, ISS, sub)
+        except IdentityRefused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(unlink, ("1", "2"))) == [False, True]
+    with database.transaction() as session:
+        assert len(identities.list_of(session, made.id)) == 1
 
 
 def test_issuer_and_subject_decide_together(database) -> None:

@@ -112,6 +112,8 @@ def test_a_weak_password_does_not_use_the_link_up(ada, database, letters) -> Non
     token = letters.token()
     with pytest.raises(WeakPassword):
         reset_password(database, token, "password")
+    with pytest.raises(WeakPassword):
+        reset_password(database, token, "ada@example.org1")
     reset_password(database, token, NEW)
 
 

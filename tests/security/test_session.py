@@ -17,7 +17,7 @@ from configs.settings import WebSettings, load
 from data.database import Database
 from data.folder_store import FolderStore
 from data.repositories import sessions
-from serving.accounts import sign_up
+from serving.accounts import change_password, sign_in, sign_up
 from serving.api.app import make_app
 from serving.api.services import Services
 from serving.client import GatewayClient
@@ -192,3 +192,13 @@ def test_no_token_is_ever_in_an_answer(ada, tab) -> None:
     token = enter(browser)
     for path in ("/auth/me", "/auth/sessions", "/auth/keys"):
         assert token not in browser.get(path).text
+
+
+def test_a_password_that_changed_after_it_was_looked_at_opens_no_session(services, ada) -> None:
+    entered = sign_in(services.database, "ada", PASSWORD)
+    changed = change_password(services.database, ada, PASSWORD, NEW)
+    for account, opens in ((entered, False), (changed, True)):
+        with services.database.transaction() as session:
+            begun = sessions.begin(session, account.id, days=1, version=account.token_version)
+            assert (sessions.account_of_session(session, begun.session_id) is not None) is opens
+            assert (sessions.redeem_ticket(session, begun.ticket, user_agent="") is not None) is opens

@@ -1,6 +1,7 @@
 """The second factor: codes of RFC 6238, good once, slow to guess; recovery codes; a sealed secret."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from data.one_time_codes import address_of, new_recovery_codes, new_secret, step_of
+from data.passwords import hash_password
 from data.repositories import audit, second_factors
 from data.sealed import BrokenSeal, SealedBox
 from serving.account_factors import SecondFactorOn, totp_begin, totp_confirm, totp_end
 from serving.account_proofs import verify_email
-from serving.accounts import CodeNeeded, SignInLocked, WrongCode, WrongPassword, sign_in, sign_up
+from serving.accounts import CodeNeeded, SignInLocked, WrongCode, WrongPassword, put_password, sign_in, sign_up
 from serving.limits import TooManyRequests
 from studio.errors import MelodeonError
 from studio.words.account import Account
@@ -202,3 +204,29 @@ def test_the_secret_is_sealed_to_its_account_and_its_installation(ada, factor, d
         with pytest.raises(BrokenSeal):
             BOX.open(nothing, of=ada.id)
     assert "tests" not in repr(BOX)
+
+
+def test_a_sign_in_under_way_opens_nothing_once_the_password_is_another(ada, factor, database) -> None:
+    secret, _ = factor
+    code = code_at(secret, NOW)
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as session:
+            # The one who signs in passes the password and stops at the code, which is held here.
+            session.execute(text("SELECT 1 FROM totp FOR UPDATE"))
+            entering = pool.submit(enter, database, code)
+            wait_for_a_lock(database)
+            put_password(session, ada, hash_password("another horse entirely"), actor=ada.id)
+        with pytest.raises(WrongPassword):
+            entering.result()
+    assert enter(database, code_at(secret, NOW + STEP), now=NOW + STEP, password="another horse entirely").id == ada.id
+
+
+def wait_for_a_lock(database) -> None:
+    """Until somebody waits for a lock that another transaction holds."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    for _ in range(600):
+        with database.transaction() as session:
+            if session.execute(text(waiting)).scalar_one():
+                return
+        time.sleep(0.05)
+    pytest.fail("nobody waits")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import mean
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.scenario import (
@@ -52,7 +52,6 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     )
 
 
-@settings(deadline=None)
 @given(scenarios())
 def test_every_song_is_served_once_in_its_time(scenario: Scenario) -> None:
     run = simulate(scenario)
@@ -67,7 +66,6 @@ def test_every_song_is_served_once_in_its_time(scenario: Scenario) -> None:
         assert song.ended_s <= replica.gone_s
 
 
-@settings(deadline=None)
 @given(scenarios())
 def test_one_song_at_a_time_per_account_and_per_replica(scenario: Scenario) -> None:
     run = simulate(scenario)
@@ -81,7 +79,6 @@ def test_one_song_at_a_time_per_account_and_per_replica(scenario: Scenario) -> N
                 assert [song.number for song in songs] == sorted(song.number for song in songs)
 
 
-@settings(deadline=None)
 @given(scenarios())
 def test_no_card_rests_while_somebody_could_be_served(scenario: Scenario) -> None:
     """Work conservation: between becoming ready and beginning, every replica that takes songs has one."""
@@ -105,7 +102,6 @@ def rests_of(run: Run) -> list[tuple[float, float]]:
     return [(begins_s, ends_s) for begins_s, ends_s in found if ends_s > begins_s]
 
 
-@settings(deadline=None)
 @given(scenarios())
 def test_the_bill_is_gpu_time_times_price(scenario: Scenario) -> None:
     run = simulate(scenario)
@@ -130,7 +126,6 @@ def most_at_once(run: Run) -> int:
     return most
 
 
-@settings(deadline=None)
 @given(scenarios())
 def test_the_same_seed_gives_the_same_days(scenario: Scenario) -> None:
     assert simulate(scenario) == simulate(scenario)
@@ -141,7 +136,6 @@ def test_another_seed_gives_other_days() -> None:
     assert [song.asked_s for song in one.songs] != [song.asked_s for song in other.songs]
 
 
-@settings(deadline=None)
 @given(scenarios(), st.sampled_from(["one-warm", "fixed:3", "per-job"]))
 def test_policies_are_compared_by_the_same_requests(scenario: Scenario, other: str) -> None:
     asked = [(song.asked_s, song.account, song.service_s) for song in arrivals_of(scenario)]
@@ -177,7 +171,6 @@ def test_a_hog_keeps_one_card_and_lets_a_newcomer_in_at_once() -> None:
     assert outcome.gpus_peak == 1
 
 
-@settings(deadline=None)
 @given(scenarios(), st.sampled_from(["to-zero", "one-warm"]))
 def test_songs_of_one_account_never_keep_a_second_card(scenario: Scenario, policy: str) -> None:
     """However fast they follow one another."""

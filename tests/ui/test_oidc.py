@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from data.database import Database
 from data.embedded_postgres import free_port
-from data.repositories import accounts, sessions
+from data.repositories import people, sessions
 from ui.oidc import FRESH_FOR, OneTimeIdentity, fresh_identity
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -250,7 +250,7 @@ def test_a_genuine_fresh_token_opens_the_house_once_and_its_session_ends_everywh
         assert not any(name.startswith("_streamlit_user") for name in cookie_names(page))
     assert provider.logins == 4
     with database.transaction() as session:
-        (account,) = accounts.list_all(session)
+        (account,) = people.find(session, "", limit=2)
         assert len(sessions.list_of(session, account.id)) == 2
         assert (account.email, account.email_verified) == ("ada@example.org", True)
     first.reload()

@@ -33,7 +33,6 @@ if log_tab.open:
         with services().database.transaction() as session:
             notes = audit.latest(session, limit=wanted + 1)
             ids = {name for note in notes for name in (note.actor, note.subject)}
-            known = [accounts.by_id(session, account_id) for account_id in ids]
-        names = {str(one.id): one.name for one in known if one is not None}
+            names = {str(one.id): one.name for one in accounts.by_ids(session, ids)}
         draw_log(notes[:wanted], names)
         draw_more("audit", more=len(notes) > wanted)

@@ -141,7 +141,8 @@ def draw_other_ways(services: Services, account: Account) -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", border=True):
             st.text(f"{one.issuer}\nlast seen {one.seen_at:%d %b %Y}")
             if may_unlink and st.button("Unlink", key=f"unlink_{one.issuer}_{one.subject}"):
-                _unlink(services, account, one.issuer, one.subject)
+                with told():
+                    _unlink(services, account, one.issuer, one.subject)
     found = oidc.identity(services)
     if found is not None and not any((one.issuer, one.subject) == (found.issuer, found.subject) for one in linked):
         st.info(f"You have just proved who you are at {escape(found.issuer)} ({escape(found.email or found.name)}).")
@@ -155,7 +156,7 @@ def draw_other_ways(services: Services, account: Account) -> None:
 
 def _unlink(services: Services, account: Account, issuer: str, subject: str) -> None:
     with services.database.transaction() as session:
-        identities.unlink(session, account.id, issuer, subject)
+        account_identities.unlink_identity(session, account, issuer, subject)
     st.rerun()
 
 

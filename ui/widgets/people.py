@@ -37,6 +37,7 @@ ACTIONS: Final = {
     "second_factor_off": "switched the second step off",
     "signed_out_everywhere": "signed out everywhere",
     "identity_linked": "linked another way to sign in",
+    "identity_unlinked": "took a way to sign in away",
     "key_made": "made an API key",
     "key_revoked": "revoked an API key",
 }

@@ -143,7 +143,9 @@ def test_another_persons_checkout_is_not_there(account, make_account, shop, fake
     bought = begin(shop(account), fake, "usd_10")
     fake.pay(bought)
     other = shop(make_account())
-    answers = [other.get("/billing/session", params={"id": each}) for each in (bought, "cs_none", "", "x' OR 1=1 --")]
+    answers = [
+        other.get("/billing/session", params={"id": each}) for each in (bought, "cs_none", "", "x' OR 1=1 --", "\0")
+    ]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text for answer in answers}) == 1
     assert shop(None).get("/billing/session", params={"id": bought}).status_code == 401

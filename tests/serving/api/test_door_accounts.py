@@ -208,6 +208,12 @@ def test_no_key_manages_an_account_and_no_new_door_opens_by_chance(services, pro
         assert session.execute(text("SELECT count(*) FROM api_key")).scalar_one() == 1
 
 
+@pytest.mark.parametrize("key_id", ["%00", "key_%00", "key_1", "%F0%9F%94%91", "x" * 300])
+def test_what_is_no_id_is_the_id_of_no_key(ada, signed_in, key_id) -> None:
+    answer = signed_in(ada).delete(f"/auth/keys/{key_id}")
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_a_key_that_is_wrong_is_nobody_even_beside_a_good_cookie(ada, signed_in, scheme) -> None:
     browser = signed_in(ada)
