@@ -33,6 +33,11 @@ DETECTORS: Final = (
 )  # fmt: skip
 """Those that know the shape of a real key. Detectors by randomness or by words find hashes and form fields."""
 
+ACCEPTED: Final = {
+    ("PYSEC-2021-427", "mpmath"): "its range was never closed; its own list of versions ends at 1.2.1, before our pin",
+}
+"""Advisories that do not concern us although they name our version, each with the reason."""
+
 
 def pinned(constraints: Path) -> dict[str, Version]:
     """The versions that ``constraints.txt`` pins, by canonical name."""
@@ -49,44 +54,50 @@ def known_holes(advisories: Path | None) -> list[str]:
 
 
 def holes(versions: Mapping[str, Version], advisories: Path) -> list[str]:
-    """A line for each pinned version that an advisory affects: advisory, package, version."""
+    """A line for each pinned version that an advisory affects, and for each advisory that cannot be read."""
     found = []
     for name, version in sorted(versions.items()):
         for path in sorted((advisories / "vulns" / name).glob("*.yaml")):
-            advisory = yaml.safe_load(path.read_text("utf-8"))
-            if not advisory.get("withdrawn") and any(
-                _affects(affected, name, version) for affected in advisory.get("affected", ())
-            ):
-                found.append(f"{advisory['id']} {name} {version}")
+            try:
+                hit = _affects(yaml.safe_load(path.read_text("utf-8")), name, version)
+            except (yaml.YAMLError, InvalidVersion, KeyError, TypeError, AttributeError) as error:
+                found.append(f"{path.stem} cannot be read ({type(error).__name__}): look at it by hand")
+            else:
+                if hit and (path.stem, name) not in ACCEPTED:
+                    found.append(f"{path.stem} {name} {version}")
     return found
 
 
-def _affects(affected: Mapping[str, Any], name: str, version: Version) -> bool:
-    if canonicalize_name(affected["package"]["name"]) != name:
+def _affects(advisory: Mapping[str, Any], name: str, version: Version) -> bool:
+    if advisory.get("withdrawn"):
         return False
-    if any(_same(listed, version) for listed in affected.get("versions", ())):
-        return True
-    ranges = (one for one in affected.get("ranges", ()) if one["type"] == "ECOSYSTEM")
-    return any(_in_range(one["events"], version) for one in ranges)
+    about = [one for one in advisory.get("affected", ()) if canonicalize_name(one["package"]["name"]) == name]
+    listed = [text for one in about for text in one.get("versions", ())]
+    ranges = [span for one in about for span in one.get("ranges", ()) if span["type"] == "ECOSYSTEM"]
+    return any(_version(text) == version for text in listed) or any(
+        _in_range(span["events"], version) for span in ranges
+    )
 
 
-def _same(listed: str, version: Version) -> bool:
+def _version(text: str) -> Version:
+    """A version as advisories write it: some carry a tail that PEP 440 does not know ("2.6.0-cu124", "2.7.1-NA")."""
     try:
-        return Version(listed) == version
+        return Version(text)
     except InvalidVersion:
-        return False
+        return Version(text.partition("-")[0])
 
 
 def _in_range(events: Sequence[Mapping[str, str]], version: Version) -> bool:
-    """Whether a version lies in a range of the OSV schema: events in order switch it on and off."""
+    """Whether a version lies in a range of the OSV schema: its events, in order of versions, switch it on and off."""
+    marks = [(_version(text), kind) for event in events for kind, text in event.items()]
     inside = False
-    for event in events:
-        if "introduced" in event:
-            inside = inside or event["introduced"] == "0" or version >= Version(event["introduced"])
-        elif "fixed" in event:
-            inside = inside and version < Version(event["fixed"])
-        elif "last_affected" in event:
-            inside = inside and version <= Version(event["last_affected"])
+    for mark, kind in sorted(marks):
+        if kind == "introduced":
+            inside = inside or version >= mark
+        elif kind == "fixed":
+            inside = inside and version < mark
+        elif kind == "last_affected":
+            inside = inside and version <= mark
     return inside
 
 

@@ -27,7 +27,8 @@ def advisory(folder: Path, name: str, **affected: object) -> Path:
     return folder
 
 
-RANGE = [{"introduced": "0"}, {"fixed": "1.5"}, {"introduced": "2.0"}, {"last_affected": "2.3"}]
+RANGE = [{"introduced": "2.0"}, {"last_affected": "2.3-NA"}, {"introduced": "0"}, {"fixed": "1.5"}]
+"""In no order, as advisories are, and with a version that is none."""
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,21 @@ def test_a_range_is_what_the_schema_says(audit: ModuleType, tmp_path: Path, vers
 
 
 def test_a_listed_version_is_a_hole_and_another_is_not(audit: ModuleType, tmp_path: Path) -> None:
-    folder = advisory(tmp_path, "thing", versions=["1.0.0", "not a version"])
+    folder = advisory(tmp_path, "thing", versions=["not a version", "v1.0"])
     assert audit.holes({"thing": Version("1.0")}, folder) == ["PYSEC-0 thing 1.0"]
     assert audit.holes({"thing": Version("1.1")}, folder) == []
+
+
+def test_an_advisory_that_cannot_be_read_is_told_and_stops_nothing(audit: ModuleType, tmp_path: Path) -> None:
+    folder = advisory(tmp_path, "odd", ranges=[{"type": "ECOSYSTEM", "events": [{"introduced": "so-so"}]}])
+    advisory(tmp_path, "thing", versions=["1.0"])
+    found = audit.holes({"odd": Version("1.0"), "thing": Version("1.0")}, folder)
+    assert found == ["PYSEC-0 cannot be read (InvalidVersion): look at it by hand", "PYSEC-0 thing 1.0"]
+
+
+def test_what_is_accepted_is_pinned_and_has_a_reason(audit: ModuleType) -> None:
+    versions = audit.pinned(audit.ROOT / "constraints.txt")
+    assert all(name in versions and reason for (_, name), reason in audit.ACCEPTED.items())
 
 
 def test_an_advisory_that_was_withdrawn_counts_no_more(audit: ModuleType, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_the_web_process_has_the_gate(site) -> None:
     asked = urllib.request.Request(f"{site.url}{PATH}tab/file", method="PUT", data=b"song")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(asked, timeout=30)
-    assert refused.value.code == 401
+    with refused.value as answer:
+        assert answer.code == 401
 
 
 def test_everything_else_passes(stranger, behind) -> None:
