@@ -74,9 +74,15 @@ def _affects(advisory: Mapping[str, Any], name: str, version: Version) -> bool:
     about = [one for one in advisory.get("affected", ()) if canonicalize_name(one["package"]["name"]) == name]
     listed = [text for one in about for text in one.get("versions", ())]
     ranges = [span for one in about for span in one.get("ranges", ()) if span["type"] == "ECOSYSTEM"]
-    return any(_version(text) == version for text in listed) or any(
-        _in_range(span["events"], version) for span in ranges
-    )
+    return str(version) in map(_spelled, listed) or any(_in_range(span["events"], version) for span in ranges)
+
+
+def _spelled(listed: str) -> str:
+    """A listed version as PEP 440 spells it; what is none is none of ours."""
+    try:
+        return str(Version(listed))
+    except InvalidVersion:
+        return listed
 
 
 def _version(text: str) -> Version:

@@ -41,8 +41,8 @@ def test_a_range_is_what_the_schema_says(audit: ModuleType, tmp_path: Path, vers
 
 
 def test_a_listed_version_is_a_hole_and_another_is_not(audit: ModuleType, tmp_path: Path) -> None:
-    folder = advisory(tmp_path, "thing", versions=["not a version", "v1.0"])
-    assert audit.holes({"thing": Version("1.0")}, folder) == ["PYSEC-0 thing 1.0"]
+    folder = advisory(tmp_path, "thing", versions=["not a version", "v1.0.0"])
+    assert audit.holes({"thing": Version("1.0.0")}, folder) == ["PYSEC-0 thing 1.0.0"]
     assert audit.holes({"thing": Version("1.1")}, folder) == []
 
 
