@@ -51,13 +51,13 @@ JOB_LAWS: Final = {
         SELECT song.id FROM song JOIN job ON job.id = song.job_id
         WHERE song.status <> job.state AND NOT (job.state = 'processed' AND song.status = 'failed')""",
     "a processed song has sound, stream and peaks": """
-        SELECT song.id FROM song WHERE status = 'processed'
+        SELECT song.id FROM song WHERE status = 'processed' AND deleted_at IS NULL
             AND (SELECT count(*) FROM song_asset
                  WHERE song_id = song.id AND role IN ('wav', 'stream', 'peaks')) <> 3""",
     "a processed song has a cover in three sizes, or none and says so": """
         SELECT song.id FROM song CROSS JOIN LATERAL (
             SELECT count(*) AS covers FROM song_asset WHERE song_id = song.id AND role LIKE 'cover%') painted
-        WHERE status = 'processed' AND covers <> 3 AND NOT (covers = 0 AND note LIKE '%no cover%')""",
+        WHERE status = 'processed' AND deleted_at IS NULL AND covers <> 3 AND NOT (covers = 0 AND note LIKE '%no cover%')""",
     "a song that is not processed has no objects": """
         SELECT song.id FROM song JOIN song_asset ON song_asset.song_id = song.id WHERE status <> 'processed'""",
     "nobody has two jobs in process": """

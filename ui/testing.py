@@ -32,7 +32,7 @@ from serving.api.services import Services, open_services
 from serving.stack import answers
 from studio.errors import MelodeonError
 from studio.words.account import Account
-from studio.words.brief import Brief
+from studio.words.brief import Brief, BriefKind
 from studio.words.ids import JobId
 from studio.words.job import JobState
 
@@ -314,7 +314,8 @@ def spend(services: Services, account: Account, *, leave: int) -> None:
             session,
             job_id=job_id,
             account_id=account.id,
-            brief=Brief(description="an earlier song"),
+            # of a kind that makes no songs, so that none is missing
+            brief=Brief(kind=BriefKind.LYRICS, description="an earlier request", takes=1),
             song_ids=(),
             uses_guidance=False,
             state=JobState.PROCESSED,

@@ -3,6 +3,8 @@
 import http.server
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from configs.addresses import Running
 from configs.settings import load
 from serving import exposure
 from ui.testing import Stack
@@ -82,14 +85,28 @@ def test_a_port_that_is_open_beyond_this_machine_is_seen(address: str, outward: 
         listener.bind((address, 0))
         listener.listen()
         port = listener.getsockname()[1]
-        assert (port in exposure.outward_ports(psutil.Process().pid)) == outward
+        found = exposure.outward_ports(psutil.Process().pid)
+        assert (port in found.ours) == outward
+        running = Running(pid=psutil.Process().pid, web_url="", gateway_url="", database_port=None)
+        told = exposure.check_listeners(running, load(web={"host": address, "port": port}))
+        assert told.ok
+        if outward:
+            assert not exposure.check_listeners(running, load()).ok
 
 
-def test_only_ray_and_pages_that_were_told_to_may_be_open() -> None:
-    here = exposure.allowed_ports(load())
-    assert "the pages" not in here
-    everywhere = exposure.allowed_ports(load(web={"host": "0.0.0.0", "port": 8600}))
-    assert 8600 in everywhere["the pages"]
+def test_what_ray_opens_is_known_as_rays() -> None:
+    program = (
+        "import socket, time; s = socket.create_server(('0.0.0.0', 0));"
+        " print(s.getsockname()[1], flush=True); time.sleep(60)"
+    )
+    head = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
+    with subprocess.Popen([sys.executable, "-c", head, "start", "--head"], stdout=subprocess.PIPE) as process:
+        port = int(process.stdout.readline())
+        found = exposure.outward_ports(psutil.Process().pid)
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+    assert port in found.ray
+    assert port not in found.ours
 
 
 def test_the_running_product_shows_strangers_nothing(stack: Stack) -> None:
