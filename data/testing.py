@@ -57,7 +57,8 @@ JOB_LAWS: Final = {
     "a processed song has a cover in three sizes, or none and says so": """
         SELECT song.id FROM song CROSS JOIN LATERAL (
             SELECT count(*) AS covers FROM song_asset WHERE song_id = song.id AND role LIKE 'cover%') painted
-        WHERE status = 'processed' AND deleted_at IS NULL AND covers <> 3 AND NOT (covers = 0 AND note LIKE '%no cover%')""",
+        WHERE status = 'processed' AND deleted_at IS NULL
+            AND covers <> 3 AND NOT (covers = 0 AND note LIKE '%no cover%')""",
     "a song that is not processed has no objects": """
         SELECT song.id FROM song JOIN song_asset ON song_asset.song_id = song.id WHERE status <> 'processed'""",
     "nobody has two jobs in process": """
