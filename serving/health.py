@@ -209,7 +209,8 @@ def check_ray_ports(settings: Settings) -> Check:
     first = settings.serve.worker_ports_from
     sentence = (
         f"Ray listens on every interface (ports {settings.serve.gcs_port}, {settings.serve.metrics_port} and "
-        f"{first}-{first + 99}); a token is required, and on a shared network a firewall should close them."
+        f"{first}-{first + 99}, and some that change with every start); a token is required, and on a shared network a "
+        "firewall should admit only the port of the pages."
     )
     return Check(name="ray ports", ok=True, sentence=sentence)
 

@@ -48,6 +48,8 @@ def _one_log() -> None:
             logger.handlers.clear()
             logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    # where a socket comes from is a person's address
+    logging.getLogger("uvicorn.error").addFilter(lambda line: "WebSocket" not in line.getMessage())
 
 
 def app() -> st.App:

@@ -84,6 +84,12 @@ def send_again(services: Services, account: Account) -> None:
         st.toast("Another letter is on its way.", icon=":material/mail:")
 
 
+def _where_letters_go(services: Services) -> str:
+    if services.settings.mail.smtp_url is None:
+        return "no mail server is set here, so the letter with the link lies in var/mail on the machine that runs this."
+    return "we have sent a link there."
+
+
 def draw_banner(services: Services, account: Account) -> None:
     """A quiet line for those whose address waits to be confirmed; gone for this tab once it is put away."""
     if account.email or st.session_state.get("banner_away"):
@@ -94,7 +100,7 @@ def draw_banner(services: Services, account: Account) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="unconfirmed"):
         st.markdown(":material/mail:", width="content")
         # As text: Markdown would make a link of the address.
-        st.text(f"Please confirm {pending}: we have sent a link there.", width="content")
+        st.text(f"Please confirm {pending}: {_where_letters_go(services)}", width="content")
         if st.button("Send it again", type="tertiary", key="again_in_banner"):
             send_again(services, account)
         if st.button("Later", type="tertiary", key="banner_later"):
