@@ -10,11 +10,15 @@ import hypothesis
 import pytest
 
 from billing import ledger
+from configs.secrets import load_or_create
+from configs.settings import load
 from data.database import Database
 from data.embedded_postgres import EmbeddedPostgres
 from data.folder_store import FolderStore
 from data.repositories import accounts
 from data.testing import fresh_database, postgres_server
+from serving.api.services import Services
+from serving.client import GatewayClient
 from studio.words.account import Account
 from ui.testing import Stack, whole_stack
 
@@ -67,6 +71,18 @@ def account(make_account: MakeAccount) -> Account:
 def store(tmp_path: Path) -> FolderStore:
     """An empty object store in a folder."""
     return FolderStore(tmp_path / "objects", "the link key of tests")
+
+
+@pytest.fixture
+def services(database: Database, store: FolderStore, tmp_path: Path) -> Services:
+    """The services of a process; no gateway answers and nobody takes money."""
+    return Services(
+        settings=load(var=tmp_path),
+        secrets=load_or_create(tmp_path),
+        database=database,
+        store=store,
+        gateway=GatewayClient("http://127.0.0.1:9", "no key", 1.0),
+    )
 
 
 QUICK = {

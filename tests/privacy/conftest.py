@@ -5,15 +5,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from configs.secrets import load_or_create
-from configs.settings import load
-from data.database import Database, Session
-from data.folder_store import FolderStore
+from data.database import Session
 from data.repositories import (
     accounts,
     api_keys,
@@ -29,7 +25,6 @@ from data.repositories import songs as song_rows
 from data.repositories.job_songs import MadeTake
 from serving import attempts
 from serving.api.services import Services
-from serving.client import GatewayClient
 from studio.words.account import Account
 from studio.words.api_key import Scope
 from studio.words.asset import AssetRole
@@ -67,18 +62,6 @@ class Person:
 
 
 MakePerson = Callable[..., Person]
-
-
-@pytest.fixture
-def services(database: Database, store: FolderStore, tmp_path: Path) -> Services:
-    """The services of a process; no gateway answers and nobody takes money."""
-    return Services(
-        settings=load(var=tmp_path),
-        secrets=load_or_create(tmp_path),
-        database=database,
-        store=store,
-        gateway=GatewayClient("http://127.0.0.1:9", "no key", 1.0),
-    )
 
 
 @pytest.fixture

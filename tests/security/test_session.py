@@ -5,22 +5,18 @@ every sign-in.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from http.cookies import SimpleCookie
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from configs.secrets import load_or_create
-from configs.settings import WebSettings, load
-from data.database import Database
-from data.folder_store import FolderStore
+from configs.settings import WebSettings
 from data.repositories import sessions
 from serving.accounts import change_password, sign_in, sign_up
 from serving.api.app import make_app
 from serving.api.services import Services
-from serving.client import GatewayClient
 
 PASSWORD, NEW = "correct horse battery", "another horse entirely"
 NAME = "__Host-melodeon_session"
@@ -28,16 +24,10 @@ OpenTab = Callable[[], TestClient]
 
 
 @pytest.fixture
-def services(database: Database, store: FolderStore, tmp_path: Path) -> Services:
+def services(services: Services) -> Services:
     """The services of an installation that is reached by https."""
-    settings = load(var=tmp_path)
-    return Services(
-        settings=settings.model_copy(update={"web": WebSettings(public_url="https://songs.example")}),
-        secrets=load_or_create(tmp_path),
-        database=database,
-        store=store,
-        gateway=GatewayClient("http://127.0.0.1:9", "no key", 1.0),
-    )
+    https = WebSettings(public_url="https://songs.example")
+    return replace(services, settings=services.settings.model_copy(update={"web": https}))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 from starlette.requests import Request
@@ -11,13 +10,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from streamlit.web.server.starlette.starlette_routes import BASE_ROUTE_UPLOAD_FILE
 
-from configs.secrets import load_or_create
-from configs.settings import load
-from data.database import Database
-from data.folder_store import FolderStore
 from data.repositories import sessions
-from serving.api.services import Services
-from serving.client import GatewayClient
 from ui.upload_gate import PATH, UploadGate
 
 
@@ -30,17 +23,6 @@ class Taken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.bodies.append(await Request(scope, receive).body())
         await PlainTextResponse("taken")(scope, receive, send)
-
-
-@pytest.fixture
-def services(database: Database, store: FolderStore, tmp_path: Path) -> Services:
-    return Services(
-        settings=load(var=tmp_path),
-        secrets=load_or_create(tmp_path),
-        database=database,
-        store=store,
-        gateway=GatewayClient("http://127.0.0.1:9", "no key", 1.0),
-    )
 
 
 @pytest.fixture

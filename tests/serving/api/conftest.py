@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,8 +12,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from configs.secrets import load_or_create
-from configs.settings import load
 from data.database import Database
 from data.folder_store import FolderStore
 from data.repositories import sessions
@@ -26,7 +23,6 @@ from serving.api.app import lifespan, make_app
 from serving.api.identity import cookie_name
 from serving.api.services import Services
 from serving.api.views import PREFIX
-from serving.client import GatewayClient
 from studio.words.account import Account
 from studio.words.asset import AssetRole
 from studio.words.brief import Brief
@@ -44,18 +40,6 @@ CONTENTS = {
 
 SignedIn = Callable[[Account | None], httpx.Client]
 MakeSong = Callable[..., Song]
-
-
-@pytest.fixture
-def services(database: Database, store: FolderStore, tmp_path: Path) -> Services:
-    """The services of the doors; no gateway answers."""
-    return Services(
-        settings=load(var=tmp_path),
-        secrets=load_or_create(tmp_path),
-        database=database,
-        store=store,
-        gateway=GatewayClient("http://127.0.0.1:9", "no key", 1.0),
-    )
 
 
 @pytest.fixture
