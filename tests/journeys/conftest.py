@@ -70,10 +70,14 @@ class Person:
         form.get_by_role("button", name="Sign in").click()
 
     def signed_in(self) -> None:
-        """Wait until the page knows this person, and the browser has its cookie."""
+        """Wait until the page knows this person, and the browser has a cookie that the doors take.
+
+        The page knows first; whoever leaves it before the cookie has come leaves signed out. A browser may hold the
+        dead cookie of an earlier session meanwhile, so the doors are asked, not the jar.
+        """
         expect(self.page.locator(".st-key-to_account")).to_contain_text(self.name, timeout=PATIENCE_MS)
-        for _ in range(100):
-            if any(cookie["name"] == "melodeon_session" for cookie in self.context.cookies()):
+        for _ in range(PATIENCE_MS // 100):
+            if self.page.request.get(f"{self.stack.web_url}/api/v1/auth/me").ok:
                 return
             self.page.wait_for_timeout(100)
         raise AssertionError("the browser never got its session cookie")
