@@ -38,7 +38,7 @@ song: install ## make a sample song from the command line into songs/
 
 test: install-dev ## all tests but the long ones (needs Chromium; see .ci/run)
 	$(BIN)/python -m pytest -m "not long and not stack" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "stack and not long"
+	$(BIN)/python -m pytest -m "stack and not long" -n 2 --dist loadgroup
 
 test-long: install-dev ## the long checks as well: soaks, full-size models of the ledger and the queue
 	$(BIN)/python -m pytest -m long $(ARGS)

@@ -1,22 +1,31 @@
-"""What every bench has in common: its options, its verdict, and a Postgres that keeps what it is told."""
+"""What every bench has in common: its options, its verdict, a Postgres that keeps what it is told, the open doors."""
 
 import argparse
+import http.client
+import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from report import Row, report
+from sqlalchemy import text
 
 from configs import logs
 from configs.settings import LogSettings
+from data.database import Database, migrate
 from data.embedded_postgres import EmbeddedPostgres, free_port
 
 Size = TypeVar("Size")
 """Of a bench: how much is measured."""
+START_S: Final = 120.0
+"""For how long the doors may take to open."""
 
 
 def options_of(about: str | None, *, quick: str) -> argparse.ArgumentParser:
@@ -91,3 +100,49 @@ def durable_postgres() -> Iterator[EmbeddedPostgres]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def migrated(server: EmbeddedPostgres, name: str) -> str:
+    """The address of a new database with the product's tables in it."""
+    database = Database(server.url_of("postgres"))
+    with database.transaction() as session:
+        connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    database.dispose()
+    migrate(server.url_of(name))
+    return server.url_of(name)
+
+
+@contextmanager
+def doors(database_url: str, folder: Path, **settings: str) -> Iterator[int]:
+    """The doors alone in a process of their own; yields their port. More settings by their environment names."""
+    port = free_port()
+    environment = os.environ | {
+        "MELODEON_VAR": str(folder),
+        "MELODEON_DATABASE__URL": database_url,
+        "MELODEON_LOGS__LEVEL": "WARNING",
+        **settings,
+    }
+    command = [sys.executable, "-m", "uvicorn", "serving.api.app:alone", "--factory", f"--port={port}"]
+    child = subprocess.Popen([*command, "--log-level=warning", "--no-access-log"], env=environment)
+    try:
+        _until_open(port)
+        yield port
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def _until_open(port: int) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/api/v1/health")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
+        except OSError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    raise SystemExit(f"The doors did not open within {START_S:g} s.")

@@ -10,36 +10,29 @@ for 5 seconds instead of 60.
 
 import http.client
 import json
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from harness import durable_postgres, row, run
+from harness import doors, durable_postgres, migrated, row, run
 from report import Row, percentile
 from sqlalchemy import text
 
 from billing.testing.webhooks import signature
-from data.database import Database, migrate
-from data.embedded_postgres import EmbeddedPostgres, free_port
+from data.database import Database
 
 RATE_PER_S: Final = 100
 SENDERS: Final = 48
 AGAIN_EVERY: Final = 10
 SECRET: Final = "whsec_of_the_bench"
 DOOR: Final = "/api/v1/webhooks/stripe"
-START_S: Final = 60.0
-_DATABASE: Final = "webhooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,54 +53,16 @@ class Sent:
 def measure(size: Size) -> Sequence[Row]:
     """Send, and look at what was kept."""
     with durable_postgres() as server, tempfile.TemporaryDirectory(prefix="melodeon-bench-") as folder:
-        database = Database(server.url_of("postgres"))
-        with database.transaction() as session:
-            connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-            connection.execute(text(f"CREATE DATABASE {_DATABASE}"))
-        database.dispose()
-        migrate(server.url_of(_DATABASE))
-        with doors(server, Path(folder)) as port:
+        url = migrated(server, "webhooks")
+        stripe = {
+            "MELODEON_STRIPE__API_KEY": "sk_test_of_the_bench",
+            "MELODEON_STRIPE__WEBHOOK_SECRETS": json.dumps([SECRET]),
+            "MELODEON_STRIPE__BASE_URL": "http://127.0.0.1:9",
+        }
+        with doors(url, Path(folder), **stripe) as port:
             send(port, 0, 2.0)  # the first ones warm the door up
             sent = send(port, 1_000_000, size.seconds)
-        return rows(sent, size, kept(server))
-
-
-@contextmanager
-def doors(server: EmbeddedPostgres, folder: Path) -> Iterator[int]:
-    """The doors alone in a process of their own; yields their port."""
-    port = free_port()
-    environment = os.environ | {
-        "MELODEON_VAR": str(folder),
-        "MELODEON_DATABASE__URL": server.url_of(_DATABASE),
-        "MELODEON_STRIPE__API_KEY": "sk_test_of_the_bench",
-        "MELODEON_STRIPE__WEBHOOK_SECRETS": json.dumps([SECRET]),
-        "MELODEON_STRIPE__BASE_URL": "http://127.0.0.1:9",
-        "MELODEON_LOGS__LEVEL": "WARNING",
-    }
-    command = [sys.executable, "-m", "uvicorn", "serving.api.app:alone", "--factory", f"--port={port}"]
-    child = subprocess.Popen([*command, "--log-level=warning", "--no-access-log"], env=environment)
-    try:
-        until_open(port)
-        yield port
-    finally:
-        child.send_signal(signal.SIGINT)
-        child.wait(30)
-
-
-def until_open(port: int) -> None:
-    """Wait until the doors answer."""
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/api/v1/health")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        except OSError:
-            time.sleep(0.1)
-        finally:
-            connection.close()
-    raise SystemExit(f"The doors did not open within {START_S:g} s.")
+        return rows(sent, size, kept(url))
 
 
 def send(port: int, first: int, seconds: float) -> list[Sent]:
@@ -150,9 +105,9 @@ def message(number: int) -> bytes:
     return json.dumps(event).encode()
 
 
-def kept(server: EmbeddedPostgres) -> int:
+def kept(url: str) -> int:
     """How many messages are in the inbox, without those that warmed up."""
-    database = Database(server.url_of(_DATABASE))
+    database = Database(url)
     with database.transaction() as session:
         number = session.execute(text("SELECT count(*) FROM notice WHERE id >= 'evt_bench000001000000'")).scalar_one()
     database.dispose()

@@ -27,7 +27,6 @@ ATTEMPTS_MAX: Final = 10
 """Attempts at a Notice before it is given up: with the pauses below nearly an hour and a half."""
 
 PAUSE_BASE_S: Final = 10.0
-PAUSE_MAX_S: Final = 3600.0
 UNREACHABLE_PAUSE_S: Final = 30.0
 LEASE: Final = timedelta(minutes=5)
 """A Notice whose worker died is taken up again after so long; asking Stripe takes at most a few times 60 s."""
@@ -206,7 +205,7 @@ def attempt(desk: Desk, notice: Notice) -> Handled:
 def _again(desk: Desk, notice: Notice, sentence: str) -> Handled:
     if notice.attempts >= ATTEMPTS_MAX:
         return _bury(desk, notice, sentence)
-    pause_s = min(PAUSE_BASE_S * 2 ** (notice.attempts - 1), PAUSE_MAX_S)
+    pause_s = PAUSE_BASE_S * 2 ** (notice.attempts - 1)
     with desk.database.transaction() as session:
         notices.postpone(session, notice.id, sentence, until=desk.now + timedelta(seconds=pause_s), counted=True)
     _log.warning("notice failed", notice_id=notice.id, type=notice.type, attempts=notice.attempts, why=sentence)

@@ -26,6 +26,7 @@ class Secrets:
         ray_token: whoever sends it may use the Ray cluster, which runs code.
         link_key: signs the folder store's download links.
         seal_key: seals what must be read again from the database: the secrets of second factors.
+        signing_key: what the key and certificates are made from that sign every file; see ``data.signing``.
     """
 
     database_password: str
@@ -38,6 +39,7 @@ class Secrets:
     ray_token: str
     link_key: str
     seal_key: str
+    signing_key: str
 
     def __repr__(self) -> str:
         return "Secrets(…)"

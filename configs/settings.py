@@ -6,6 +6,7 @@ refused with a suggestion; secrets have no default here, see ``configs.secrets``
 """
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from functools import cache
@@ -28,6 +29,13 @@ _HERE = Path(__file__).parent
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text))
+
+
+Network = Annotated[str, AfterValidator(_network)]
+"""An IP address or network such as ``10.0.0.0/8``, as text."""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -68,13 +76,21 @@ class StoreSettings(_Section):
 
 
 class WebSettings(_Section):
-    """The pages and the HTTP doors."""
+    """The pages and the HTTP doors.
+
+    ``trusted_proxies``: addresses or networks of proxies that are believed when they say for whom they ask
+    (``X-Forwarded-For``, ``X-Forwarded-Proto``), beside those on this machine, which always are. ``second_factor``: of
+    whom one is demanded: of nobody (``offered``), of everybody with another role than creator (``team``), of
+    ``everybody``.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8600
     public_url: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     session_days: int = Field(default=14, ge=1, le=365)
+    second_factor: Literal["offered", "team", "everybody"] = "offered"
 
 
 class ServeSettings(_Section):
@@ -141,10 +157,16 @@ class MailSettings(_Section):
 
 
 class LimitSettings(_Section):
-    """How often one account (without one: one address) may come, over all replicas; half of it may come at once."""
+    """How often one account (without one: one address) may come, over all replicas; half of it may come at once.
+
+    ``streams_per_account`` and ``streams``: how many streams of live news one web process keeps open, for one account
+    and for all.
+    """
 
     writes_per_minute: int = Field(default=600, ge=2)
     songs_per_minute: int = Field(default=120, ge=2)
+    streams_per_account: int = Field(default=20, ge=1)
+    streams: int = Field(default=2000, ge=1)
 
 
 class OidcProvider(_Section):
@@ -176,6 +198,23 @@ class StripeSettings(_Section):
     def _hears_what_it_sells(self) -> Self:
         if self.api_key is not None and not self.webhook_secrets:
             raise ValueError("webhook_secrets must be set beside api_key, or nobody gets what they paid for")
+        return self
+
+
+class ProvenanceSettings(_Section):
+    """Who signs what is made here. Without these two, PEM files both, the installation has a certificate of its own.
+
+    ``chain``: the signer's certificate first, then those that vouch for it. ``key``: without a password; Ed25519, P-256
+    or P-384.
+    """
+
+    chain: Annotated[Path, AfterValidator(Path.absolute)] | None = None
+    key: Annotated[Path, AfterValidator(Path.absolute)] | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.chain is None) != (self.key is None):
+            raise ValueError("chain and key must be set together")
         return self
 
 
@@ -214,6 +253,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     stripe: StripeSettings = StripeSettings()
     logs: LogSettings = LogSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
     mail: MailSettings = MailSettings()
     limits: LimitSettings = LimitSettings()
     oidc: tuple[OidcProvider, ...] = ()

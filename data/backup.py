@@ -123,7 +123,7 @@ def take(
     before = _latest(folder)
     aside = Path(tempfile.mkdtemp(prefix=f"{target.name}-", suffix=_ASIDE, dir=folder))
     try:
-        with _nothing_deleted(conninfo) as connection:
+        with nothing_deleted(conninfo) as connection:
             manifest = _fill(aside, connection, store, before=before, version=version, conninfo=conninfo)
         if secrets is not None:
             shutil.copytree(secrets, aside / "secrets")
@@ -177,11 +177,14 @@ def run_program(name: str, arguments: list[str], conninfo: str) -> str:
     address = psycopg.conninfo.make_conninfo("", **known)
     command = [str(installed_programs() / name), *arguments, f"--dbname={address}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return done.stderr.strip()[-500:] if done.returncode else ""
+    if done.returncode == 0:
+        return ""
+    # one that a signal ended has said nothing
+    return done.stderr.strip()[-500:] or f"{name} ended with {done.returncode}."
 
 
 @contextmanager
-def _nothing_deleted(conninfo: str) -> Iterator[psycopg.Connection]:
+def nothing_deleted(conninfo: str) -> Iterator[psycopg.Connection]:
     """A connection during whose life no object is deleted; raises if it broke meanwhile."""
     with psycopg.connect(conninfo, autocommit=True, application_name="melodeon backup") as connection:
         connection.execute("SELECT pg_advisory_lock_shared(%s)", [_LOCK])
@@ -239,7 +242,7 @@ def _copy_objects(
             path.parent.mkdir(parents=True, exist_ok=True)
             if before and held.get(asset.key) == asset and _linked(before / "objects" / asset.key, path):
                 linked += 1
-            elif not _copied(store, asset, path):
+            elif not copy_object(store, asset, path):
                 missing.append(asset.key)
                 continue
             lines.write(json.dumps(asdict(asset)) + "\n")
@@ -263,8 +266,8 @@ def _linked(old: Path, new: Path) -> bool:
     return True
 
 
-def _copied(store: ObjectStore, asset: Asset, path: Path) -> bool:
-    """Copy one object; False when the store does not hold what the database says."""
+def copy_object(store: ObjectStore, asset: Asset, path: Path) -> bool:
+    """Copy one object to ``path``; False when the store does not hold what the database says."""
     digest = hashlib.sha256()
     try:
         with path.open("wb") as file:

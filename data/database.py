@@ -5,13 +5,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
@@ -21,6 +17,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from data.roles import grant_roles
 from studio.errors import MelodeonError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 __all__ = ["Database", "DatabaseBusy", "DatabaseUnreachable", "Session", "head", "migrate", "revision"]
 
@@ -159,6 +158,9 @@ def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
     Raises:
         DatabaseUnreachable: no connection.
     """
+    # Alembic is imported where it is used: most processes and commands never change or look at the schema
+    from alembic import command  # noqa: PLC0415
+
     with _translated(), _bare_engine(url) as engine, engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config = _config()
@@ -169,19 +171,25 @@ def migrate(url: str, passwords: Mapping[str, str] | None = None) -> None:
 
 def revision(url: str) -> str | None:
     """The revision that the database stands at; None: it is empty."""
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
     with _translated(), _bare_engine(url) as engine, engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def head() -> str:
     """The newest revision this program knows, the one it needs."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     newest = ScriptDirectory.from_config(_config()).get_current_head()
     if newest is None:
         raise LookupError(f"There are no migrations in {_MIGRATIONS}.")
     return newest
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     # Alembic's configuration treats % as the start of an interpolation.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

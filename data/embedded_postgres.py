@@ -49,7 +49,9 @@ _log = structlog.get_logger(__name__)
 USER: Final = "melodeon"
 DATABASE: Final = "melodeon"
 HOST: Final = "127.0.0.1"
-_OUTSIDE: Final = Path("/var/lib")
+OUTSIDE: Final = Path("/var/lib")
+_LOG_KEPT: Final = {"wal_keep_size": "256MB"}
+"""For a backup that is kept up: what it fetches once a minute is still there."""
 _RETRY_S: Final = 20.0
 _READY_S: Final = 300.0
 _STOP_S: Final = 30.0
@@ -119,7 +121,7 @@ class EmbeddedPostgres:
         password: str,
         log: Path,
         settings: dict[str, str] | None = None,
-        outside: Path = _OUTSIDE,
+        outside: Path = OUTSIDE,
     ) -> None:
         self.folder = folder.absolute()
         self.port = port
@@ -225,7 +227,13 @@ class EmbeddedPostgres:
     def _launch(self, place: Place) -> None:
         """Start the server; again for a while when only its predecessor's remains stand in the way."""
         command = [str(place.programs / "postgres"), "-D", str(place.data), "-h", HOST, "-p", str(self.port)]
-        settings = {"unix_socket_directories": "", "timezone": "UTC", "log_timezone": "UTC", **self._settings}
+        settings = {
+            "unix_socket_directories": "",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            **_LOG_KEPT,
+            **self._settings,
+        }
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         give_up_at = time.monotonic() + _RETRY_S

@@ -10,10 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, Protocol, cast
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from configs.settings import StoreSettings
 from data.folder_store import FolderStore
 from data.object_links import BadLink, SignedLink, content_disposition
@@ -101,6 +97,10 @@ class S3Store:
     """
 
     def __init__(self, settings: StoreSettings) -> None:
+        # a library of many parts, which installations that keep their objects in a folder never load
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
         self._bucket = settings.bucket
         self._place = settings.endpoint_url or f"S3 in {settings.region}"
         secrets = (settings.access_key, settings.secret_key)
@@ -218,6 +218,8 @@ class S3Store:
     @contextmanager
     def _outages(self, key: str) -> Iterator[None]:
         """Errors of the service become our own, each with a sentence."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
+
         try:
             yield
         except ClientError as error:

@@ -103,14 +103,20 @@ def prove(folder: Path, database: Database, store: ObjectStore) -> Proof:
     with database.transaction() as session:
         there = {name: number for name, number in manifest.rows.items() if _exists(session, name)}
         rows = {name: session.scalar(select(func.count()).select_from(table(name))) or 0 for name in there}
-        needed = tuple(assets.needed(session))
-        broken_rules = ledger.faults(session)
     faults = [
         f"The table {name} holds {rows[name]} rows instead of {number}."
         for name, number in there.items()
         if rows[name] != number
     ]
-    faults += [f"The ledger breaks a rule: {rule} ({subject})." for rule, subject in broken_rules]
+    return proof_of(database, store, rows=sum(rows.values()), faults=faults)
+
+
+def proof_of(database: Database, store: ObjectStore, *, rows: int, faults: list[str]) -> Proof:
+    """Look over ledger and objects of a place; ``faults`` are those found before, and come first."""
+    with database.transaction() as session:
+        needed = tuple(assets.needed(session))
+        broken_rules = ledger.faults(session)
+    faults = [*faults, *(f"The ledger breaks a rule: {rule} ({subject})." for rule, subject in broken_rules)]
     whole = 0
     for asset in needed:
         if store.head(asset.key) == asset:
@@ -119,7 +125,7 @@ def prove(folder: Path, database: Database, store: ObjectStore) -> Proof:
             faults.append(f"The object {asset.key} is missing or not what it was.")
     keys = {asset.key for asset in needed}
     orphans = sum(key not in keys for key in store.list())
-    return Proof(rows=sum(rows.values()), objects=whole, faults=tuple(faults), orphans=orphans)
+    return Proof(rows=rows, objects=whole, faults=tuple(faults), orphans=orphans)
 
 
 def _exists(session: Session, name: str) -> bool:

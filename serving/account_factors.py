@@ -1,16 +1,19 @@
-"""The second factor: switched on with an authenticator app, proved by a code, switched off with the password."""
+"""The second factor: switched on with an authenticator app, proved by a code, switched off with both proofs."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from configs.settings import WebSettings
 from data.database import Database, Session
 from data.one_time_codes import address_of, new_recovery_codes, new_secret
-from data.repositories import audit, outbox, second_factors
+from data.repositories import accounts, audit, outbox, second_factors
 from data.sealed import SealedBox
+from serving.account_confirm import Shown, confirm
 from serving.accounts import WrongCode, confirm_password
+from serving.api.services import Services
 from serving.limits import GUESSES, take
 from studio.errors import MelodeonError
-from studio.words.account import Account
+from studio.words.account import Account, Role
 from studio.words.letter import LetterKind
 
 
@@ -21,6 +24,33 @@ class SecondFactorOn(MelodeonError):
 
     def __init__(self) -> None:
         super().__init__("A second factor is on already. Switch it off before you set up another one.")
+
+
+class FactorDemanded(MelodeonError):
+    """Somebody has no second factor, and this installation demands one of them."""
+
+    code = "factor_demanded"
+
+    def __init__(self) -> None:
+        super().__init__("This place asks a second step of you at signing in. Set it up first: sign in on its pages.")
+
+
+def is_demanded_of(settings: WebSettings, account: Account) -> bool:
+    """Whether this installation demands a second factor of somebody with this role."""
+    team = settings.second_factor == "team" and account.role is not Role.CREATOR
+    return team or settings.second_factor == "everybody"
+
+
+def owes_factor(services: Services, account: Account) -> bool:
+    """Whether the account must set up a second factor before anything else is done for it.
+
+    One without a password comes by another provider, whose affair the second factor is.
+    """
+    if not is_demanded_of(services.settings.web, account):
+        return False
+    with services.database.transaction() as session:
+        known = accounts.credentials(session, account.name)
+    return known is not None and known.password_hash is not None and not known.second_factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +109,14 @@ def totp_confirm(database: Database, account: Account, box: SealedBox, code: str
     return codes
 
 
-def totp_end(database: Database, account: Account, *, password: str, source: str = "") -> None:
-    """Ask the account for no code any more.
+def totp_end(services: Services, account: Account, shown: Shown) -> None:
+    """Ask the account for no code any more, once somebody has shown password and code (or a recovery code).
 
     Raises:
-        WrongPassword, SignInLocked: the password is not right.
+        WrongPassword, CodeNeeded, WrongCode, SignInLocked, NotConfirmed: as `confirm`.
     """
-    confirm_password(database, account, password, address=source)
-    with database.transaction() as session:
+    confirm(services, account, shown)
+    with services.database.transaction() as session:
         end_second_factor(session, account, actor=account.id)
 
 

@@ -11,6 +11,7 @@ from data.repositories.accounts import BadEmail, BadName, EmailTaken, NameTaken,
 from studio.errors import MelodeonError
 from studio.words.account import Account
 
+IDENTITIES_MAX: Final = 10
 _NAME_TRIES: Final = 50
 _NAME_MAX: Final = 32
 
@@ -71,8 +72,15 @@ def link_identity(session: Session, account: Account, iss: str, sub: str) -> Non
     """Let an identity open the account of somebody who is signed in and has just proved the identity too.
 
     Raises:
-        IdentityRefused: it opens another account.
+        IdentityRefused: it opens another account, or the account has as many as it may.
     """
+    # Two at once wait for each other here, and the second sees what the first has linked.
+    personal.lock(session, account.id)
+    linked = {(one.issuer, one.subject) for one in identities.list_of(session, account.id)}
+    if len(linked) >= IDENTITIES_MAX and (iss, sub) not in linked:
+        raise IdentityRefused(
+            f"An account has at most {IDENTITIES_MAX} other ways to sign in. Unlink one that you no longer need."
+        )
     if not identities.link(session, account.id, iss, sub) and identities.account_id_of(session, iss, sub) != account.id:
         raise IdentityRefused("This identity opens another account already.")
     audit.note(session, account.id, "identity_linked", account.id, iss)

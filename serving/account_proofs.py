@@ -86,7 +86,7 @@ def ask_reset(database: Database, email: str, *, address: str = "") -> None:
 
 
 def reset_password(database: Database, token: str, new: str, *, address: str = "") -> Account:
-    """Set a new password by the token of a letter; every session of the account ends.
+    """Set a new password by the token of a letter; every session and every API key of the account ends.
 
     Raises:
         BadToken: the link is no longer good; of several who use one at once, one wins.
@@ -104,7 +104,7 @@ def reset_password(database: Database, token: str, new: str, *, address: str = "
         account = accounts.by_id(session, proof.account_id)
         if account is None or account.email.casefold() != proof.email.casefold():
             raise BadToken
-        put_password(session, account, kept, actor=account.id)
+        put_password(session, account, kept, actor=account.id, revoke_keys=True)
     return account
 
 

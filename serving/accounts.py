@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from billing import ledger
 from data.database import Database, Session
 from data.passwords import check_password, hash_password, verify_password
-from data.repositories import accounts, audit, outbox, rate_limits, second_factors, verifications
+from data.repositories import accounts, api_keys, audit, outbox, rate_limits, second_factors, verifications
 from data.repositories.accounts import Credentials, checked_email
 from data.sealed import SealedBox
 from serving.limits import GUESSES, GUESSES_OF_ADDRESS, LETTERS_TO, SIGN_UPS_OF_ADDRESS, in_words, network_of, take
+from serving.refusals import note_refusal
 from studio.errors import MelodeonError
 from studio.words.account import Account, Role
 from studio.words.letter import LetterKind, TokenPurpose
@@ -137,7 +138,7 @@ def sign_in(
     known = tried.known
     right = verify_password(known.password_hash if known else None, password)
     if known is None or not right:
-        raise WrongPassword
+        raise _noted(WrongPassword(), known)
     with database.transaction() as session:
         refused = _refused_code(session, known, code, box, now or datetime.now(UTC))
         if refused is None:
@@ -147,9 +148,9 @@ def sign_in(
         account = accounts.by_id(session, known.account_id)
     # deleted in the meantime, or the password that was right is no longer the password
     if account is None or account.token_version != known.token_version:
-        raise WrongPassword
+        raise _noted(WrongPassword(), known)
     if refused is not None:
-        raise refused
+        raise _noted(refused, known)
     return account
 
 
@@ -161,13 +162,17 @@ def confirm_password(database: Database, account: Account, password: str, *, add
     """
     tried = _count(database, account.name, address)
     if not verify_password(tried.known.password_hash if tried.known else None, password):
-        raise WrongPassword
+        raise _noted(WrongPassword(), tried.known)
     with database.transaction() as session:
         _give_back(session, tried)
 
 
-def change_password(database: Database, account: Account, old: str, new: str, *, address: str = "") -> Account:
+def change_password(
+    database: Database, account: Account, old: str, new: str, *, revoke_keys: bool = False, address: str = ""
+) -> Account:
     """Set a new password after checking the old one; every session of the account ends, this one too.
+
+    API keys go on working unless they are to be revoked: whoever knows the old password changes it in peace.
 
     Returns:
         The account, by whose new version the next session may begin.
@@ -180,13 +185,19 @@ def change_password(database: Database, account: Account, old: str, new: str, *,
     confirm_password(database, account, old, address=address)
     kept = hash_password(new)
     with database.transaction() as session:
-        put_password(session, account, kept, actor=account.id)
+        put_password(session, account, kept, actor=account.id, revoke_keys=revoke_keys)
         return accounts.by_id(session, account.id) or account
 
 
-def put_password(session: Session, account: Account, password_hash: str, *, actor: str) -> None:
-    """Keep a new password, end every session, forgive wrong ones, write it down and tell the owner by letter."""
+def put_password(session: Session, account: Account, password_hash: str, *, actor: str, revoke_keys: bool) -> None:
+    """Keep a new password, end every session, forgive wrong ones, write it down and tell the owner by letter.
+
+    With ``revoke_keys`` every API key ends too: whoever sets a password without knowing the old one may have lost it
+    to somebody who has made keys since.
+    """
     accounts.set_password(session, account.id, password_hash)
+    if revoke_keys:
+        api_keys.revoke_all(session, account.id, actor=actor)
     verifications.void(session, account.id, TokenPurpose.RESET)
     rate_limits.forget(session, GUESSES.bucket(account.id))
     audit.note(session, actor, "password_set", account.id)
@@ -235,8 +246,14 @@ def _count(database: Database, login: str, address: str) -> _Try:
             waits_s.append(rate_limits.hit(session, tried.address_bucket, most=limit.most, per_s=limit.per_s))
     wait_s = max((wait_s for wait_s in waits_s if wait_s is not None), default=None)
     if wait_s is not None:
-        raise SignInLocked(wait_s)
+        raise _noted(SignInLocked(wait_s), known)
     return tried
+
+
+def _noted(error: MelodeonError, known: Credentials | None) -> MelodeonError:
+    """The error, once it stands in the log whose proof failed."""
+    note_refusal(error.code, place="proof", account_id=known.account_id if known else "")
+    return error
 
 
 def _give_back(session: Session, tried: _Try) -> None:

@@ -1,17 +1,18 @@
 """The catalogue: which engines there are, what each can do and who serves it.
 
 `known` is what ``configs/engines.toml`` declares; `catalogue` is what the Serve file of this installation runs, in its
-order. No engine is imported, so pages and workers can fit a Brief on any machine. The bodies take their own
-declaration from here: a spec is written once.
+order. Both are read again when a file changes. No engine is imported, so pages and workers can fit a Brief on any
+machine. The bodies take their own declaration from here: a spec is written once.
 """
 
+import threading
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
+import structlog
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +22,10 @@ from studio.errors import MelodeonError
 from studio.music.theory import KEYS
 from studio.words.brief import BriefKind, MusicTask
 from studio.words.engine_spec import ChoiceControl, Control, EngineSpec, ModelCard, NumberControl
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class UnknownEngine(MelodeonError):
@@ -247,17 +252,71 @@ def _control(name: str, entry: _NumberEntry | _ChoiceEntry) -> Control:
     return ChoiceControl(name=name, label=entry.label, choices=tuple(choices), default=entry.default, help=entry.help)
 
 
-@cache
-def known() -> Catalogue:
-    """Every engine that this installation knows, read once."""
+class Reread(Generic[T]):
+    """What was made of some files, made anew when one of them changed.
+
+    A file that cannot be used any more, perhaps because it is half written, changes nothing: what was made before
+    stands, and the log says why.
+
+    Args:
+        read: makes it of the paths.
+    """
+
+    def __init__(self, read: Callable[..., T]) -> None:
+        self._read = read
+        self._held: dict[tuple[Path, ...], tuple[tuple[object, ...], T]] = {}
+        self._reading = threading.Lock()
+
+    def of(self, *paths: Path) -> T:
+        """What these files say now. Raises what ``read`` raises when they never could be used."""
+        # looked at before they are read: what is written meanwhile shows the next time
+        stamps = tuple(map(_stamp, paths))
+        with self._reading:
+            held = self._held.get(paths)
+            if held is None or held[0] != stamps:
+                held = (stamps, self._anew(paths, held))
+                self._held[paths] = held
+        return held[1]
+
+    def _anew(self, paths: tuple[Path, ...], held: tuple[tuple[object, ...], T] | None) -> T:
+        try:
+            return self._read(*paths)
+        except MelodeonError as error:
+            if held is None:
+                raise
+            log.error("catalogue.kept", code=error.code, problem=error.sentence)
+            return held[1]
+
+
+def _stamp(path: Path) -> object:
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino
+
+
+def _read_served(serve_file: Path, *catalogues: Path) -> Catalogue:
+    return read_catalogue(*catalogues).served_by(read_applications(serve_file))
+
+
+_known = Reread(read_catalogue)
+_served = Reread(_read_served)
+
+
+def _catalogue_files() -> tuple[Path, ...]:
     own = settings().serve.engines_file
-    return read_catalogue(Path(configs.__file__).with_name("engines.toml"), *([own] if own else []))
+    return Path(configs.__file__).with_name("engines.toml"), *([own] if own else [])
 
 
-@cache
+def known() -> Catalogue:
+    """Every engine that this installation knows, as its files say now."""
+    return _known.of(*_catalogue_files())
+
+
 def catalogue() -> Catalogue:
-    """The engines that this installation runs, read once."""
-    return known().served_by(read_applications(settings().serve.config))
+    """The engines that this installation runs, as its files say now."""
+    return _served.of(settings().serve.config, *_catalogue_files())
 
 
 def engines() -> tuple[EngineSpec, ...]:

@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 from configs.settings import Settings
 from data.database import Database, head, revision
 from data.object_store import ObjectStore
-from data.repositories import queue_health
+from data.repositories import outbox, queue_health
+from data.repositories.outbox import Standing
 from data.roles import may_edit_books
 from serving.client import GatewayClient
 from studio.errors import MelodeonError
 
 LEAST_DISK_GB: Final = 2.0
 STUCK_AFTER_S: Final = 120.0
+LETTERS_STUCK_AFTER_S: Final = 3600.0
 PROBE_KEY: Final = "health/probe.txt"
 
 
@@ -184,6 +186,39 @@ class NoWorker(MelodeonError):
         super().__init__(f"No worker has shown a sign of life.{waits}")
 
 
+def check_letters(database: Database) -> Check:
+    """Letters go out. One that a mail server refuses for good is a remark; that none goes at all is a fault."""
+
+    def look() -> str:
+        with database.transaction() as session:
+            standing = outbox.standing(session)
+        if standing.lost_lately or (standing.oldest_s or 0.0) > LETTERS_STUCK_AFTER_S:
+            raise LettersStuck(standing)
+        waits = _counted(standing.waiting, "letter waits", "letters wait")
+        if not standing.given_up:
+            return f"{waits}, none was given up in the last 30 days."
+        lost = _counted(standing.given_up, "was given up", "were given up")
+        return f"{waits}. {lost} in the last 30 days; var/log/worker.log says why under “letter not sent”."
+
+    return _check("letters", look, "Check MELODEON_MAIL__*; var/log/worker.log says why under “letter not sent”.")
+
+
+class LettersStuck(MelodeonError):
+    """No letter gets out of the house."""
+
+    code = "letters_stuck"
+
+    def __init__(self, standing: Standing) -> None:
+        waits = _counted(standing.waiting, "letter waits", "letters wait")
+        oldest = f", the oldest for {standing.oldest_s / 3600:.0f} h" if standing.oldest_s else ""
+        lost = f"; {standing.lost_lately} given up since yesterday after three days" if standing.lost_lately else ""
+        super().__init__(f"{waits}{oldest}{lost}.")
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
 def check_address(web_url: str, host: str) -> Check:
     """The session cookie is as safe as the address allows.
 
@@ -249,7 +284,7 @@ def all_checks(
         check_disk(settings.var),
         check_secrets(settings.var),
         database_check,
-        *([check_logins(logins), check_worker(database)] if database_check.ok else []),
+        *([check_logins(logins), check_worker(database), check_letters(database)] if database_check.ok else []),
         check_store(store),
         *check_engines(gateway),
         check_address(web_url, settings.web.host),

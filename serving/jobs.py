@@ -5,7 +5,7 @@ Every function works in the caller's transaction and none commits. Locks are tak
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -223,6 +223,11 @@ def active(session: Session, account_id: AccountId) -> tuple[Job, ...]:
 def recent(session: Session, account_id: AccountId, limit: int) -> tuple[Job, ...]:
     """The account's last Jobs, newest first."""
     return job_rows.recent(session, account_id, most=limit)
+
+
+def some(session: Session, account_id: AccountId, ids: Iterable[JobId]) -> tuple[Job, ...]:
+    """Those of these Jobs that are the account's, oldest first."""
+    return job_rows.some(session, account_id, ids)
 
 
 def position_and_eta(session: Session, job: Job) -> tuple[int, float | None]:

@@ -17,7 +17,7 @@ class Letter:
 
 _SIGNATURE: Final = "\n\nMelodeon, at {web_url}\n"
 _NOT_YOU: Final = (
-    "If that was not you, set a new password at {web_url}/reset and sign out everywhere on your account page."
+    "If that was not you, set a new password at {web_url}/reset: that signs every device out and ends every API key."
 )
 
 

@@ -7,10 +7,9 @@ say is one picture of one moment, saved aside first; then the files follow from 
 import io
 import mimetypes
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
 
@@ -19,20 +18,17 @@ import structlog
 from billing import ledger
 from data.database import Session
 from data.object_store import NoObject
-from data.repositories import accounts, audit, lanes, personal, sessions
+from data.repositories import accounts, audit, lanes, personal
 from data.repositories import jobs as job_rows
-from data.repositories.accounts import credentials
 from data.repositories.personal import OwnFile
 from data.roles import read_books_of
+from data.scratch import scratch_folder
 from serving import job_ends
-from serving.accounts import sign_in
 from serving.api.services import Services
-from studio.errors import MelodeonError
 from studio.words.account import Account
-from studio.words.ids import AccountId, SessionId, SongId
+from studio.words.ids import AccountId, SongId
 from studio.words.job import JobState
 
-_FRESH_FOR: Final = timedelta(minutes=10)
 _JOBS_MAX: Final = 1_000_000
 _ENDINGS: Final = {"audio/wav": ".wav", "audio/mpeg": ".mp3", "application/json": ".json"}
 _READ_ME: Final = """This archive holds everything that this installation of Melodeon keeps of the account {name}.
@@ -49,28 +45,17 @@ Made {now:%d %B %Y, %H:%M} UTC.
 log = structlog.get_logger(__name__)
 
 
-class NotConfirmed(MelodeonError):
-    """Somebody who is signed in did not prove that it is they who want to leave."""
-
-    code = "not_confirmed"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"{why} Nothing was deleted.")
-
-
 def export(services: Services, account: Account) -> Iterator[bytes]:
     """Everything of the account as a zip archive, in blocks.
 
     A file that vanishes meanwhile (its song was deleted a moment ago) is left out.
     """
-    scratch = services.settings.var / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        files = _save_aside(services, account, Path(folder))
+    with scratch_folder(services.settings.var / "scratch") as folder:
+        files = _save_aside(services, account, folder)
         pipe = _Pipe()
         with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("README.txt", _READ_ME.format(name=account.name, now=services.now()))
-            for path in sorted(Path(folder).rglob("*.*")):
+            for path in sorted(folder.rglob("*.*")):
                 with path.open("rb") as content:
                     name = path.relative_to(folder).as_posix()
                     yield from _entry(archive, pipe, name, iter(lambda: content.read(1 << 16), b""))
@@ -82,32 +67,6 @@ def export(services: Services, account: Account) -> Iterator[bytes]:
                 # Sound and pictures are packed already.
                 yield from _entry(archive, pipe, _name_of(file), content_of, packed=True)
         yield pipe.take()
-
-
-def confirm(
-    services: Services, account: Account, *, password: str, code: str, address: str, session_id: SessionId | None
-) -> None:
-    """Have somebody prove once more who they are: by password and code, or, without a password, by a fresh session.
-
-    Raises:
-        WrongPassword, CodeNeeded, WrongCode, SignInLocked: as at signing in.
-        NotConfirmed: the account has no password, and its session is older than ten minutes.
-    """
-    with services.database.transaction() as session:
-        known = credentials(session, account.name)
-        begun = [one.created_at for one in sessions.list_of(session, account.id) if one.id == session_id]
-    if known is None or known.password_hash is not None:
-        sign_in(
-            services.database,
-            account.name,
-            password,
-            code=code,
-            address=address,
-            box=services.box,
-            now=services.now(),
-        )
-    elif not begun or services.now() - begun[0] > _FRESH_FOR:
-        raise NotConfirmed("Please sign out and in again by your provider first, then delete within ten minutes.")
 
 
 def delete(services: Services, account: Account) -> None:

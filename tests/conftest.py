@@ -2,12 +2,16 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from billing import ledger
 from configs.secrets import load_or_create
@@ -17,7 +21,9 @@ from data.embedded_postgres import EmbeddedPostgres
 from data.folder_store import FolderStore
 from data.repositories import accounts
 from data.testing import fresh_database, postgres_server
+from serving import models
 from serving.api.services import Services
+from serving.catalogue import known
 from serving.client import GatewayClient
 from studio.words.account import Account
 from ui.testing import Stack, whole_stack
@@ -94,14 +100,73 @@ QUICK = {
 """Settings by which a worker that died is missed after 8 seconds instead of 30."""
 
 
+class Products:
+    """The whole product, as many tests in a row want it. One runs at a time: who asks for another ends it."""
+
+    def __init__(self) -> None:
+        self._running = ExitStack()
+        self._asked: tuple[object, ...] | None = None
+        self._stack: Stack | None = None
+
+    def ask(self, settings: Mapping[str, str], *options: str) -> Stack:
+        """The product with these settings and options of ``melodeon up``, started if it does not run yet."""
+        asked = (dict(settings), options)
+        if self._stack is None or asked != self._asked:
+            self.end()
+            self._stack, self._asked = self._running.enter_context(whole_stack(settings, options)), asked
+        return self._stack
+
+    def end(self) -> None:
+        """End what runs; nothing of it may be left."""
+        self._stack = None
+        self._running.close()
+
+
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """The whole product, started once for all tests that ask for it; afterwards nothing of it may be left."""
-    with whole_stack(QUICK) as running:
-        yield running
+def products() -> Iterator[Products]:
+    """Products of this test process."""
+    made = Products()
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def stack(products: Products) -> Stack:
+    """The whole product, started once for all tests that ask for it in a row."""
+    return products.ask(QUICK)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models with tiny checkpoints of random weights, made here, for a whole song."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("tiny-ace-step-turbo", "tiny-qwen", "tiny-planner", "tiny-sdxl"):
+        models.fetch(known().spec_of(name), folder, offline=True, say=lambda _: None)
+    return folder
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Whatever asks for the stack is marked so: `make test` runs these after the others, in one process."""
+    """Whatever asks for the stack is marked so: `make test` runs these after the others."""
     if "stack" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.stack)
+
+
+OTHER_HALF = re.compile(r"tests/(journeys|serving/deployments/(?!test_ray_serve))")
+"""Of the tests that start the product or a Ray: journeys of people and what runs models. The one half has the rest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each half stands in a row, so that no product is started twice."""
+    items.sort(key=lambda item: bool(OTHER_HALF.match(item.nodeid)))
+
+
+class Halves(LoadScopeScheduling):
+    """Each half runs in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "other half" if OTHER_HALF.match(nodeid) else "one half"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """With ``--dist loadgroup``. By itself it does nothing: xdist 3.8 sets a name that pytest 9.2 reads no more."""
+    return Halves(config, log) if config.getoption("dist") == "loadgroup" else None

@@ -11,12 +11,13 @@ import streamlit as st
 import streamlit_authenticator as stauth
 from streamlit_authenticator.controllers import AuthenticationController
 
-from data.repositories import audit, sessions
-from serving import accounts
+from data.repositories import sessions
+from serving import account_sessions, accounts
 from serving.account_identities import IdentityRefused, account_for_identity
 from serving.accounts import CodeNeeded
 from serving.api.identity import cookie_name
 from serving.api.services import Services
+from serving.refusals import note_refusal
 from studio.words.account import Account
 from ui import oidc, state
 
@@ -166,6 +167,7 @@ def _by_identity(services: Services) -> Account | None:
                 issued_at=found.issued_at,
             )
     except IdentityRefused as error:
+        note_refusal(error.code, place="proof")
         # Once: the identity stays with this tab, and the person may sign in another way.
         state.set_signed_in(None)
         state.set_message(error.sentence)
@@ -190,15 +192,15 @@ def forget() -> None:
     state.set_signed_in(None)
 
 
-def change_password(services: Services, account: Account, old: str, new: str) -> None:
+def change_password(services: Services, account: Account, old: str, new: str, *, revoke_keys: bool) -> None:
     """Set a new password after checking the old one; every other session ends, this tab gets a new one."""
-    start_session(services, accounts.change_password(services.database, account, old, new, address=here()))
+    changed = accounts.change_password(services.database, account, old, new, revoke_keys=revoke_keys, address=here())
+    start_session(services, changed)
 
 
 def sign_out_everywhere(services: Services, account: Account) -> None:
     """End every session of the account, this one too."""
     with services.database.transaction() as session:
-        sessions.revoke_all(session, account.id)
-        audit.note(session, account.id, "signed_out_everywhere", account.id)
+        account_sessions.sign_out_everywhere(session, account.id, actor=account.id, keys_too=False)
     forget()
     state.set_exchange("sign_out")

@@ -56,7 +56,7 @@ def page_policy(settings: Settings, *, inline_scripts: Iterable[str]) -> str:
         "worker-src": "'self' blob:",
         "frame-src": "'self'",
         "object-src": "'none'",
-        "base-uri": "'self'",
+        "base-uri": "'none'",
         "form-action": "'self'",
         "frame-ancestors": "'self'",
     }

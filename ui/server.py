@@ -15,6 +15,7 @@ from starlette.routing import Mount
 
 from configs.logs import configure
 from configs.settings import settings
+from serving.api.addresses import OnlyDoors
 from serving.api.app import lifespan as doors_lifespan
 from serving.api.app import make_app
 from serving.api.hosts import KnownHosts, known_hosts
@@ -74,6 +75,7 @@ def app() -> st.App:
         middleware=[
             Middleware(SafeHeaders, page_policy=policy, https=is_https(services())),
             Middleware(KnownHosts, names=known_hosts(chosen)),
+            Middleware(OnlyDoors),
             Middleware(OneTimeIdentity, cookie_name=cookie_name(services())),
             Middleware(UploadGate, services=services()),
         ],
@@ -98,6 +100,7 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=5,
         proxy_headers=True,
+        forwarded_allow_ips=["127.0.0.1", "::1", *chosen.web.trusted_proxies],
     )
 
 

@@ -16,6 +16,7 @@ from serving.api.answers import STATUS_OF_CODE, bad
 from serving.api.identity import NotSignedIn, cookie_name
 from serving.api.services import Services
 from serving.limits import Limit, TooManyRequests, take
+from serving.refusals import note_refusal
 from studio.errors import MelodeonError
 
 PATH: Final = "/_stcore/upload_file/"
@@ -45,6 +46,7 @@ class UploadGate:
         try:
             self._admit(request.cookies.get(cookie_name(self._services), ""))
         except MelodeonError as error:
+            note_refusal(error.code, place=PATH)
             wait_s = error.retry_after_s if isinstance(error, TooManyRequests) else None
             headers = {"Retry-After": str(wait_s)} if wait_s else None
             return bad(STATUS_OF_CODE[error.code], error.code, error.sentence, headers=headers)

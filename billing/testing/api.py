@@ -170,8 +170,11 @@ class Api:
 
     def _make_customer(self, call: Call) -> Json:
         params = call.params
+        email = params.get("email")
+        if email and "@" not in email:
+            raise Refusal(f"Invalid email address: {email}", reason="email_invalid", param="email")
         made = objects.customer(
-            self._shelves, name=params.get("name"), email=params.get("email"), metadata=params.get("metadata", {})
+            self._shelves, name=params.get("name"), email=email, metadata=params.get("metadata", {})
         )
         self._shelves.emit("customer.created", self._shelves.put(made))
         return made

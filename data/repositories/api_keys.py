@@ -56,6 +56,20 @@ class Opened:
     scopes: frozenset[Scope]
 
 
+def check_wish(label: str, scopes: Collection[Scope]) -> None:
+    """Refuse what no key can be called or good for.
+
+    Raises:
+        UnfitKey: no label or a long one, or no scope.
+        UnkeepableText: the label holds something that is no character.
+    """
+    check_keepable(label=label)
+    if not 1 <= len(label.strip()) <= LABEL_MAX:
+        raise UnfitKey("label", f"A key needs a label of 1 to {LABEL_MAX} characters, so that you know it again.")
+    if not scopes:
+        raise UnfitKey("scopes", "A key needs at least one scope: read, create or billing.")
+
+
 def make(
     session: Session,
     account_id: AccountId,
@@ -70,12 +84,7 @@ def make(
         TooManyKeys: the account has enough of them.
         UnkeepableText: the label holds something that is no character.
     """
-    label = label.strip()
-    check_keepable(label=label)
-    if not 1 <= len(label) <= LABEL_MAX:
-        raise UnfitKey("label", f"A key needs a label of 1 to {LABEL_MAX} characters, so that you know it again.")
-    if not scopes:
-        raise UnfitKey("scopes", "A key needs at least one scope: read, create or billing.")
+    check_wish(label, scopes)
     now = session.execute(select(func.now())).scalar_one()
     if expires_at is not None and expires_at <= now:
         raise UnfitKey("expires_at", "A key must expire in the future, or never.")
@@ -88,7 +97,7 @@ def make(
             account_id=account_id,
             secret_hash=hash_of(secret),
             shown=secret[:_SHOWN],
-            label=label,
+            label=label.strip(),
             scopes=sorted({scope.value for scope in scopes}),
             expires_at=expires_at,
         )
@@ -139,13 +148,22 @@ def revoke(session: Session, account_id: AccountId, key_id: str) -> bool:
     return ended is not None
 
 
-def revoke_all(session: Session, account_id: AccountId) -> None:
-    """End every key of this account."""
-    session.execute(
+def revoke_all(session: Session, account_id: AccountId, *, actor: str) -> None:
+    """End every key of this account at once.
+
+    Args:
+        session: in whose transaction.
+        account_id: whose keys.
+        actor: id of the account that does it, or `audit.OPERATOR`.
+    """
+    ended = session.execute(
         update(ApiKeyRow)
         .where(ApiKeyRow.account_id == account_id, ApiKeyRow.revoked_at.is_(None))
         .values(revoked_at=func.now())
-    )
+        .returning(ApiKeyRow.id)
+    ).scalars()
+    for key_id in ended.all():
+        audit.note(session, actor, "key_revoked", account_id, key_id)
 
 
 def list_of(session: Session, account_id: AccountId) -> tuple[ApiKey, ...]:

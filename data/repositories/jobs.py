@@ -6,7 +6,7 @@ see tells listeners, on `CHANGED`, when the transaction commits; in the same sta
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,6 +83,7 @@ def _select(jobs: str, rest: str) -> TextClause:
 
 _BY_ID = _select("job", "WHERE j.id = :job_id")
 _RECENT = _select("job", "WHERE j.account_id = :account_id ORDER BY j.number DESC LIMIT :most")
+_SOME = _select("job", "WHERE j.account_id = :account_id AND j.id = ANY(:ids) ORDER BY j.number")
 # Each half has an index of its own; "state IN (…)" would read the account's whole history or sort its whole queue.
 _ACTIVE = _select(
     "(SELECT * FROM job WHERE account_id = :account_id AND state = 'processing' UNION ALL"
@@ -126,6 +127,12 @@ def by_id(session: Session, job_id: JobId) -> Job | None:
 def recent(session: Session, account_id: AccountId, *, most: int) -> tuple[Job, ...]:
     """The account's Jobs, newest first."""
     rows = session.execute(_RECENT, {"account_id": account_id, "most": most}).mappings()
+    return tuple(job_of(row) for row in rows)
+
+
+def some(session: Session, account_id: AccountId, ids: Iterable[JobId]) -> tuple[Job, ...]:
+    """Those of these Jobs that are the account's, oldest first."""
+    rows = session.execute(_SOME, {"account_id": account_id, "ids": list(ids)}).mappings()
     return tuple(job_of(row) for row in rows)
 
 

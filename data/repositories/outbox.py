@@ -17,6 +17,7 @@ from studio.words.letter import LetterKind
 
 GIVE_UP_AFTER: Final = timedelta(days=3)
 KEPT: Final = timedelta(days=30)
+LATELY: Final = timedelta(days=1)
 _FIRST_PAUSE_S: Final = 10
 _LONGEST_PAUSE_S: Final = 3600
 
@@ -35,6 +36,23 @@ class Waiting:
     to_address: str = field(repr=False)
     account_id: AccountId | None
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How the letters stand.
+
+    Attributes:
+        waiting: those that wait to be sent.
+        oldest_s: age of the oldest of them; None: none waits.
+        given_up: those of the last 30 days that will never go.
+        lost_lately: those of them that were given up within the last day because three days of trying were over.
+    """
+
+    waiting: int
+    oldest_s: float | None
+    given_up: int
+    lost_lately: int
 
 
 def put(session: Session, kind: LetterKind, to_address: str, account_id: AccountId | None) -> None:
@@ -96,14 +114,21 @@ def failed(session: Session, mail_id: MailId, why: str, *, for_good: bool) -> bo
     return found is not None
 
 
-def waiting(session: Session) -> tuple[int, int]:
-    """How many letters wait, and how many were given up; for those who look after the place."""
+def standing(session: Session) -> Standing:
+    """How the letters stand, for those who look after the place."""
+    waits = MailRow.given_up_at.is_(None)
+    too_old = MailRow.given_up_at >= MailRow.created_at + GIVE_UP_AFTER
     row = session.execute(
         select(
-            func.count().filter(MailRow.given_up_at.is_(None)), func.count().filter(MailRow.given_up_at.is_not(None))
+            func.count().filter(waits),
+            func.extract("epoch", func.now() - func.min(MailRow.created_at).filter(waits)),
+            func.count().filter(~waits),
+            func.count().filter(too_old, MailRow.given_up_at > func.now() - LATELY),
         )
     ).one()
-    return int(row[0]), int(row[1])
+    return Standing(
+        waiting=row[0], oldest_s=None if row[1] is None else float(row[1]), given_up=row[2], lost_lately=row[3]
+    )
 
 
 def sweep(session: Session) -> None:

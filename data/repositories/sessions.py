@@ -21,6 +21,7 @@ from studio.words.account import Account
 from studio.words.ids import AccountId, SessionId
 
 TICKET_LIFE: Final = timedelta(seconds=30)
+SESSIONS_MAX: Final = 100
 _SEEN_EVERY: Final = timedelta(minutes=1)
 _USER_AGENT_MAX: Final = 300
 
@@ -52,7 +53,8 @@ def begin(session: Session, account_id: AccountId, *, days: int, version: int | 
     """Start a session for a page that has just checked a password.
 
     The page knows the session by its id at once; the browser gets the cookie by redeeming the ticket within 30
-    seconds. Until then no token opens the session from outside.
+    seconds. Until then no token opens the session from outside. Where the account has `SESSIONS_MAX` already, the one
+    that was not seen for longest ends.
 
     Args:
         days: life of the session.
@@ -61,7 +63,11 @@ def begin(session: Session, account_id: AccountId, *, days: int, version: int | 
     """
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id, SessionRow.expires_at < func.now()))
     session_id, ticket = SessionId(new_id("session")), secrets.token_urlsafe(32)
-    present = select(AccountRow.token_version).where(AccountRow.id == account_id).scalar_subquery()
+    # Sign-ins of one account come one after another, so that none of them counts too few.
+    present = session.execute(
+        select(AccountRow.token_version).where(AccountRow.id == account_id).with_for_update(key_share=True)
+    ).scalar_one()
+    _end_unseen(session, account_id, keep=SESSIONS_MAX - 1)
     session.execute(
         insert(SessionRow).values(
             id=session_id,
@@ -156,6 +162,12 @@ def revoke_all(session: Session, account_id: AccountId) -> None:
     session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))
 
 
+def revoke_others(session: Session, account_id: AccountId, *, keep: SessionId | None) -> None:
+    """Sign the account out everywhere but in the session ``keep``; tickets go with their sessions."""
+    session.execute(update(AccountRow).where(AccountRow.id == account_id).values(sessions_valid_after=func.now()))
+    session.execute(delete(SessionRow).where(SessionRow.account_id == account_id, SessionRow.id.is_distinct_from(keep)))
+
+
 def list_of(session: Session, account_id: AccountId) -> tuple[SignedIn, ...]:
     """The account's sessions, the last seen first."""
     rows = session.execute(
@@ -173,6 +185,17 @@ def list_of(session: Session, account_id: AccountId) -> tuple[SignedIn, ...]:
         )
         for row in rows
     )
+
+
+def _end_unseen(session: Session, account_id: AccountId, *, keep: int) -> None:
+    """End all sessions of the account but the ``keep`` that were seen last."""
+    rest = (
+        select(SessionRow.id)
+        .where(SessionRow.account_id == account_id)
+        .order_by(SessionRow.seen_at.desc(), SessionRow.id.desc())
+        .offset(keep)
+    )
+    session.execute(delete(SessionRow).where(SessionRow.id.in_(rest)))
 
 
 def _hash(token: str) -> bytes:

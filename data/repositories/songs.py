@@ -208,7 +208,13 @@ def _songs() -> Select[Any]:
     )
     columns = (column for column in SongRow.__table__.columns if column.name != "provenance")
     return (
-        select(*columns, AccountRow.name.label("artist"), tags.label("tags"), objects.label("assets"))
+        select(
+            *columns,
+            AccountRow.name.label("artist"),
+            AccountRow.avatar_key.label("artist_avatar"),
+            tags.label("tags"),
+            objects.label("assets"),
+        )
         .join(AccountRow, AccountRow.id == SongRow.account_id)
         .where(SongRow.deleted_at.is_(None))
     )
@@ -234,6 +240,7 @@ def _song_of(row: Row[Any]) -> Song:
         id=SongId(row.id),
         account_id=AccountId(row.account_id),
         artist=row.artist,
+        artist_avatar=row.artist_avatar,
         job_id=JobId(row.job_id),
         take_index=row.take_index,
         status=JobState(row.status),

@@ -1,6 +1,6 @@
 """Uniform answers: ``{"ok": true, "data": …}`` or ``{"ok": false, "error": …, "message": …}``; the map to HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from configs.logs import stack_of
+from serving.refusals import note_refusal
 from studio.errors import MelodeonError
 
 log = structlog.get_logger(__name__)
@@ -31,6 +33,7 @@ STATUS_OF_CODE: Final = {
     "cross_site": 403,
     "bad_link": 403,
     "key_refused": 403,
+    "factor_demanded": 403,
     "not_confirmed": 403,
     "not_found": 404,
     "no_object": 404,
@@ -60,7 +63,9 @@ STATUS_OF_CODE: Final = {
     "sign_in_locked": 429,
     "too_many_requests": 429,
     "too_many_queued": 429,
+    "too_many_streams": 429,
     "payments_refused": 502,
+    "streams_full": 503,
     "no_engine": 503,
     "payments_off": 503,
     "payments_unreachable": 503,
@@ -70,10 +75,12 @@ STATUS_OF_CODE: Final = {
 }
 """HTTP status of every error that a door may answer. Any other error is a fault of ours, whatever its sentence: 500."""
 
+METHOD_NOT_ALLOWED: Final = 405
+TOO_LARGE: Final = 413
 _SENTENCE_OF_STATUS: Final = {
     404: "There is nothing at this address.",
-    405: "This address does not know this method.",
-    413: "This request is too large; at most 1 MB is allowed.",
+    METHOD_NOT_ALLOWED: "This address does not know this method.",
+    TOO_LARGE: "This request is too large; at most 1 MB is allowed.",
 }
 _RETRY_AFTER_S: Final = 5
 
@@ -130,13 +137,33 @@ def _sentence_of(error: RequestValidationError) -> str:
     return " ".join(sentences)
 
 
+def _door_of(request: Request) -> str:
+    """The route, not the address: an address may hold a signed link."""
+    return getattr(request.scope.get("route"), "path", "")
+
+
+def _note(request: Request, code: str, *, key_id: str = "") -> None:
+    account = getattr(request.state, "account", None)
+    account_id = "" if account is None else account.id
+    note_refusal(code, place=f"{request.method} {_door_of(request)}", account_id=account_id, key_id=key_id)
+
+
 def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     reference = uuid4().hex[:12]
-    # The route, not the address: an address may hold a signed link.
-    door = getattr(request.scope.get("route"), "path", "")
-    where = {"method": request.method, "door": door, "error": type(error).__name__, "stack": stack_of(error)}
-    log.error("door.failed", reference=reference, **where)
+    where = {"method": request.method, "door": _door_of(request), "error": type(error).__name__}
+    log.error("door.failed", reference=reference, stack=stack_of(error), **where)
     return bad(500, "internal", f"Something went wrong on our side. If it stays, report the reference {reference}.")
+
+
+def _methods_here(request: Request) -> str:
+    """What this address knows (RFC 9110, 15.5.6): several doors may stand here, and a router names the first's only."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    known = (
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
+    return ", ".join(known)
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -147,18 +174,23 @@ def answer_errors(app: FastAPI) -> None:
         status = STATUS_OF_CODE.get(error.code)
         if status is None:
             return _unforeseen(request, error)
+        _note(request, error.code, key_id=getattr(error, "key_id", ""))
         details = {"field": field} if (field := getattr(error, "field_name", None)) else None
         headers = {"Retry-After": str(wait_s)} if (wait_s := getattr(error, "retry_after_s", None)) else None
         feature = getattr(error, "feature", None)
         return bad(status, error.code, error.sentence, details=details, feature=feature, headers=headers)
 
     @app.exception_handler(RequestValidationError)
-    async def _unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        _note(request, "bad_request")
         return bad(422, "bad_request", _sentence_of(error))
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return bad_status(error.status_code, headers=error.headers)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == TOO_LARGE:
+            _note(request, "too_large")
+        headers = error.headers if error.status_code != METHOD_NOT_ALLOWED else {"Allow": _methods_here(request)}
+        return bad_status(error.status_code, headers=headers)
 
     @app.exception_handler(Exception)
     async def _any(request: Request, error: Exception) -> JSONResponse:

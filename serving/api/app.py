@@ -1,9 +1,12 @@
 """The HTTP doors as one application: mounted under ``/api/v1`` of the web process, or alone under uvicorn."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Final
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
@@ -13,8 +16,10 @@ from starlette.routing import Mount
 from configs.logs import configure
 from configs.secrets import load_or_create
 from configs.settings import settings
+from data import scratch
 from serving.api import (
     account,
+    admin,
     auth,
     billing,
     credits,  # noqa: A004 - the glossary's word
@@ -28,10 +33,13 @@ from serving.api import (
     webhooks,
     work,
 )
-from serving.api.answers import answer_errors
+from serving.api.addresses import OnlyDoors
+from serving.api.answers import answer_errors, bad_status
 from serving.api.hosts import KnownHosts, known_hosts
 from serving.api.identity import keys_with, limit_writes, refuse_other_origins, refuse_other_sites
 from serving.api.limits import BodyLimit
+from serving.api.links import add_links
+from serving.api.news import News
 from serving.api.services import Services, open_services
 from serving.api.views import PREFIX
 from studio.words.api_key import Scope
@@ -43,6 +51,7 @@ DOORS: Final = (
     (auth, None, None),
     (account, None, None),
     (privacy, None, None),
+    (admin, None, None),
     (credits, Scope.READ, None),
     (billing, Scope.BILLING, Scope.BILLING),
     (events, Scope.READ, None),
@@ -52,12 +61,22 @@ DOORS: Final = (
 """Every group of doors, with the scopes by which API keys read and write there; None: keys do not."""
 
 
+class Doors(FastAPI):
+    """FastAPI's application, whose document also says which door leads to which."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        document = super().openapi()
+        add_links(document)
+        return document
+
+
 def make_app(services: Services) -> FastAPI:
     """The doors, without a prefix. Its lifespan is `lifespan`: a mounted application's own one is not run.
 
     ``/openapi.json`` describes them. There is no page that shows it: those of FastAPI load scripts from elsewhere.
     """
-    app = FastAPI(
+    app = Doors(
         title="Melodeon",
         version="1",
         description="Make, find and play songs. Every answer is {ok, data} or {ok, error, message}.",
@@ -66,7 +85,7 @@ def make_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    app.state.news = events.News(services.database.conninfo)
+    app.state.news = News(services)
     app.state.watch = metrics.Watch(services)
     for module, read, write in DOORS:
         keys = Depends(keys_with(read=read, write=write))
@@ -82,15 +101,49 @@ def make_app(services: Services) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Listen for news while the doors are open; give the connections back at the end."""
-    listener = asyncio.create_task(app.state.news.listen())
+    """Listen for news while the doors are open; give the connections back at the end.
+
+    First of all, archives that an earlier process was killed over are taken away.
+    """
+    await asyncio.to_thread(scratch.sweep, app.state.services.settings.var / "scratch")
+    news: News = app.state.news
+    listener = asyncio.create_task(news.listen())
     try:
-        yield
+        with _told_to_end(news.close):
+            yield
     finally:
+        news.close()
         listener.cancel()
         with suppress(asyncio.CancelledError):
             await listener
         app.state.services.database.dispose()
+
+
+@contextmanager
+def _told_to_end(call: Callable[[], None]) -> Iterator[None]:
+    """In this block, have ``call`` run in the event loop as soon as a signal tells the process to end.
+
+    The server has taken the signals before, and goes on hearing them. But it tells us only once every answer is given,
+    and a stream of news never ends by itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    heard_before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    servers = {number: handler for number, handler in heard_before.items() if callable(handler)}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(call)
+        servers[signal.Signals(number)](number, frame)
+
+    for number in servers:
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number, handler in servers.items():
+            signal.signal(number, handler)
 
 
 def alone() -> Starlette:
@@ -104,4 +157,9 @@ def alone() -> Starlette:
             yield
 
     known = Middleware(KnownHosts, names=known_hosts(settings()))
-    return Starlette(routes=[Mount(PREFIX, doors)], middleware=[known], lifespan=open_doors)
+    return Starlette(
+        routes=[Mount(PREFIX, doors)],
+        middleware=[known, Middleware(OnlyDoors)],
+        exception_handlers={404: lambda *_: bad_status(404)},
+        lifespan=open_doors,
+    )

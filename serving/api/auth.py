@@ -10,7 +10,7 @@ from serving import account_proofs, accounts
 from serving.accounts import WrongPassword
 from serving.api.answers import good
 from serving.api.bodies import EmailAddress, NewPassword, SignIn, SignUp, Token
-from serving.api.identity import TheAccount, TheServices, TheToken, address_of, keys_with, set_cookie
+from serving.api.identity import TheAccount, TheNewcomer, TheServices, TheToken, address_of, keys_with, set_cookie
 from serving.api.services import Services
 from serving.api.views import account_json
 from studio.words.account import Account
@@ -91,7 +91,7 @@ def sign_out(services: TheServices, token: TheToken) -> Response:
 
 
 @router.get("/me", dependencies=[Depends(keys_with(read=Scope.READ, write=None))])
-def me(account: TheAccount) -> Any:
+def me(account: TheNewcomer) -> Any:
     """Who is signed in."""
     return good(account_json(account))
 
@@ -119,7 +119,7 @@ def reset(body: EmailAddress, request: Request, services: TheServices) -> Any:
 
 @router.post("/reset/confirm", status_code=204)
 def reset_confirm(body: NewPassword, request: Request, services: TheServices) -> Response:
-    """Set a new password by the token in that link; every session of the account ends."""
+    """Set a new password by the token in that link; every session and API key of the account ends."""
     account_proofs.reset_password(services.database, body.token, body.password, address=address_of(request))
     response = Response(status_code=204)
     set_cookie(response, services, "")

@@ -186,18 +186,19 @@ class Password(_Body):
     password: str
 
 
-class Leaving(_Body):
-    """What proves once more who somebody is before everything of theirs is deleted."""
+class Proof(_Body):
+    """What proves once more who somebody is, before what cannot be undone or opens another way in."""
 
     password: Annotated[str, Field(max_length=1024)] = ""
     code: Annotated[str, Field(max_length=64)] = ""
 
 
 class ChangePassword(_Body):
-    """The present password and the new one."""
+    """The present password and the new one, and whether API keys end too."""
 
     old: str
     new: str
+    revoke_keys: bool = False
 
 
 class ChangeEmail(Password):
@@ -212,8 +213,8 @@ class Code(_Body):
     code: Annotated[str, Field(max_length=64)]
 
 
-class NewKey(_Body):
-    """An API key: what to call it, what it may do, and for how many days (for ever, without)."""
+class NewKey(Proof):
+    """An API key: what to call it, what it may do, and for how many days (for ever, without); and the proof."""
 
     label: str
     scopes: Annotated[list[Literal["read", "create", "billing"]], Field(min_length=1, max_length=3)]

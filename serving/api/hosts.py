@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.settings import Settings
 from serving.api.answers import bad
+from serving.refusals import note_refusal
 
 _SENTENCE: Final = (
     "This place is not called by this name. Whoever runs it can allow the name with the setting web.allowed_hosts."
@@ -36,7 +37,9 @@ class KnownHosts:
         """Pass the request on if its name is known."""
         if scope["type"] not in ("http", "websocket") or self._knows(scope):
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
+            return
+        note_refusal("unknown_host", place=scope["type"])
+        if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         else:

@@ -11,11 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from configs.addresses import web_url
 from data.database import Session
 from data.repositories import api_keys, sessions
+from serving.account_confirm import Shown
+from serving.account_factors import FactorDemanded, is_demanded_of, owes_factor
+from serving.api.bodies import Proof
 from serving.api.services import Services, services_of
 from serving.limits import Limit, network_of, take
 from studio.errors import MelodeonError
 from studio.words.account import Account
 from studio.words.api_key import Scope
+from studio.words.ids import ApiKeyId, SessionId
 
 SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 
@@ -54,12 +58,13 @@ class KeyRefused(MelodeonError):
 
     code = "key_refused"
 
-    def __init__(self, scope: Scope | None) -> None:
+    def __init__(self, scope: Scope | None, key_id: ApiKeyId) -> None:
         super().__init__(
             "API keys do not open this door; sign in instead."
             if scope is None
             else f"This API key lacks the scope “{scope.value}”."
         )
+        self.key_id = key_id
 
 
 def is_https(services: Services) -> bool:
@@ -160,7 +165,7 @@ class Credential:
         if opened is None:
             raise BadApiKey
         if self.scope is None or self.scope not in opened.scopes:
-            raise KeyRefused(self.scope)
+            raise KeyRefused(self.scope, opened.key_id)
         return opened.account
 
 
@@ -174,8 +179,8 @@ async def credential(request: Request, token: TheToken) -> Credential:
 TheCredential = Annotated[Credential, Depends(credential, use_cache=False)]
 
 
-def maybe_account(request: Request, shown: TheCredential, services: TheServices) -> Account | None:
-    """Whoever asks, or None (a FastAPI dependency). Looked up once a request."""
+def found_account(request: Request, shown: TheCredential, services: TheServices) -> Account | None:
+    """Whose credential it is, or None (a FastAPI dependency). Looked up once a request."""
     if not shown.key and not shown.token:
         return None
     if not hasattr(request.state, "account"):
@@ -192,7 +197,7 @@ async def limit_writes(request: Request, shown: TheCredential, services: TheServ
 
 
 def _count_write(request: Request, shown: Credential, services: Services) -> None:
-    account = maybe_account(request, shown, services)
+    account = found_account(request, shown, services)
     who = account.id if account else f"from {network_of(address_of(request))}"
     most = services.settings.limits.writes_per_minute
     take(services.database, Limit(name="write", most=most, per_s=60), who)
@@ -203,14 +208,62 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """From where somebody who is signed in asks."""
+
+    address: str = field(repr=False)
+    session_id: SessionId | None
+
+    def shows(self, proof: Proof) -> Shown:
+        """What they show to prove once more who they are."""
+        return Shown(password=proof.password, code=proof.code, address=self.address, session_id=self.session_id)
+
+
+def here(request: Request, token: TheToken, services: TheServices) -> Here:
+    """From where the request comes (a FastAPI dependency)."""
+    with services.database.transaction() as session:
+        found = sessions.of_token(session, token)
+    return Here(address=address_of(request), session_id=found[1] if found else None)
+
+
+ThePlace = Annotated[Here, Depends(here)]
+
+
+FoundAccount = Annotated[Account | None, Depends(found_account)]
+
+
+async def maybe_account(found: FoundAccount, services: TheServices) -> Account | None:
+    """Whoever asks, or None (a FastAPI dependency). Who owes a second factor is a stranger until it is there."""
+    if found is None or not is_demanded_of(services.settings.web, found):
+        return found
+    return None if await run_in_threadpool(owes_factor, services, found) else found
+
+
 AnAccount = Annotated[Account | None, Depends(maybe_account)]
 
 
-async def need_account(account: AnAccount) -> Account:
-    """Whoever is signed in; raises `NotSignedIn` (a FastAPI dependency)."""
-    if account is None:
+async def need_account(found: FoundAccount, account: AnAccount) -> Account:
+    """Whoever is signed in (a FastAPI dependency).
+
+    Raises:
+        NotSignedIn: nobody is.
+        FactorDemanded: they must set up a second factor first.
+    """
+    if found is None:
         raise NotSignedIn
+    if account is None:
+        raise FactorDemanded
     return account
 
 
+async def need_newcomer(found: FoundAccount) -> Account:
+    """Whoever is signed in, also without the second factor that is demanded of them; raises `NotSignedIn`."""
+    if found is None:
+        raise NotSignedIn
+    return found
+
+
 TheAccount = Annotated[Account, Depends(need_account)]
+TheNewcomer = Annotated[Account, Depends(need_newcomer)]
+"""For the few doors by which somebody sets up the second factor that they owe, or leaves again."""

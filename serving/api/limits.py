@@ -5,7 +5,8 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.answers import bad_status
+from serving.api.answers import TOO_LARGE, bad_status
+from serving.refusals import note_refusal
 
 BODY_MAX_BYTES: Final = 1_000_000
 
@@ -23,7 +24,8 @@ class BodyLimit:
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > BODY_MAX_BYTES:
-            await bad_status(413)(scope, receive, send)
+            note_refusal("too_large", place=scope["method"])
+            await bad_status(TOO_LARGE)(scope, receive, send)
             return
         received_bytes = 0
 
@@ -32,7 +34,7 @@ class BodyLimit:
             message = await receive()
             received_bytes += len(message.get("body", b""))
             if received_bytes > BODY_MAX_BYTES:
-                raise HTTPException(413)
+                raise HTTPException(TOO_LARGE)
             return message
 
         await self._app(scope, receive_counted, send)

@@ -14,6 +14,7 @@ from serving.api.answers import STATUS_OF_CODE, bad
 from serving.api.identity import AnAccount, TheServices
 from serving.api.services import Services
 from serving.api.songs import seen_song
+from serving.api.views import ARTIST
 from studio.words.account import Account
 from studio.words.asset import Asset, AssetRole
 from studio.words.song import Song
@@ -33,6 +34,13 @@ def _asset(song: Song, role: AssetRole) -> Asset:
     if role not in song.assets:
         raise access.NotFound("file")
     return song.assets[role]
+
+
+def _artist_picture(services: Services, song: Song) -> Asset:
+    found = services.store.head(song.artist_avatar) if song.artist_avatar else None
+    if found is None:
+        raise access.NotFound("file")
+    return found
 
 
 def _range(request: Request, asset: Asset) -> tuple[int, int] | None:
@@ -120,11 +128,15 @@ def stream(song_id: str, request: Request, account: AnAccount, services: TheServ
 @router.get("/songs/{song_id}/files/{role}")
 @router.head("/songs/{song_id}/files/{role}", include_in_schema=False)
 def file(song_id: str, role: str, request: Request, account: AnAccount, services: TheServices) -> Response:
-    """A cover or the waveform of a song. Sound is served by ``stream`` and ``download`` only."""
+    """A cover, the artist's picture or the waveform of a song. ``stream`` and ``download`` alone serve sound."""
     song = seen_song(services, account, song_id)
-    if role not in _SHOWN:
+    if role == ARTIST:
+        asset = _artist_picture(services, song)
+    elif role in _SHOWN:
+        asset = _asset(song, AssetRole(role))
+    else:
         raise access.NotFound("file")
-    return _serve(request, services, _asset(song, AssetRole(role)), cache="private, max-age=86400")
+    return _serve(request, services, asset, cache="private, max-age=86400")
 
 
 @router.get("/songs/{song_id}/download", status_code=307)

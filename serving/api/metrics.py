@@ -25,6 +25,7 @@ from data.repositories.queue_health import Ended, QueueFigures
 from serving.api.answers import bad
 from serving.api.identity import TheServices
 from serving.api.services import Services
+from serving.refusals import note_refusal
 from studio.words.job import JobState
 
 router = APIRouter(tags=["health"])
@@ -150,6 +151,7 @@ def metrics(request: Request, services: TheServices, watch: Annotated[Watch, Dep
     """
     sent = request.headers.get("authorization", "").encode()
     if not hmac.compare_digest(sent, f"Bearer {services.secrets.gateway_key}".encode()):
+        note_refusal("wrong_key", place="GET /metrics")
         sentence = "Send the gateway's key as “Authorization: Bearer …”."
         return bad(401, "wrong_key", sentence, headers={"WWW-Authenticate": "Bearer"})
     return Response(watch.text(), media_type=CONTENT_TYPE_LATEST)

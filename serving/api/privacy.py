@@ -1,13 +1,13 @@
 """Doors to what is somebody's own: everything of it in one archive, and the end of it."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from data.object_store import content_disposition
-from data.repositories import sessions
 from serving import privacy
-from serving.api.bodies import Leaving
-from serving.api.identity import TheAccount, TheServices, TheToken, address_of, set_cookie
+from serving.account_confirm import confirm
+from serving.api.bodies import Proof
+from serving.api.identity import TheAccount, ThePlace, TheServices, set_cookie
 from serving.limits import Limit, take
 
 router = APIRouter(prefix="/account", tags=["account"])
@@ -25,21 +25,12 @@ def export(account: TheAccount, services: TheServices) -> Response:
 
 
 @router.delete("", status_code=204)
-def leave(body: Leaving, account: TheAccount, token: TheToken, request: Request, services: TheServices) -> Response:
+def leave(body: Proof, account: TheAccount, place: ThePlace, services: TheServices) -> Response:
     """Delete the account and everything of it, for ever. It takes the password and, where one is on, a code.
 
     An account without a password must have signed in within the last ten minutes.
     """
-    with services.database.transaction() as session:
-        here = sessions.of_token(session, token)
-    privacy.confirm(
-        services,
-        account,
-        password=body.password,
-        code=body.code,
-        address=address_of(request),
-        session_id=here[1] if here else None,
-    )
+    confirm(services, account, place.shows(body))
     privacy.delete(services, account)
     response = Response(status_code=204)
     set_cookie(response, services, "")

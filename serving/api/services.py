@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from fastapi import Request
+from starlette.requests import Request
 
 from billing.payments import Payments, open_payments
 from configs.addresses import Login, database_url, gateway_url

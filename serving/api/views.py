@@ -1,6 +1,7 @@
 """How words look in JSON: only what the person may know, with URLs that stay the same."""
 
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Final
 
 from data import access
 from data.repositories.sessions import SignedIn
@@ -12,6 +13,9 @@ from studio.words.job import Job
 from studio.words.song import Song
 
 PREFIX = "/api/v1"
+
+ARTIST: Final = "artist"
+"""Among a song's files: the picture of whoever made it."""
 
 
 def song_urls(song: Song) -> dict[str, str]:
@@ -25,6 +29,9 @@ def song_urls(song: Song) -> dict[str, str]:
     ):
         if role in song.assets:
             urls[name] = f"{PREFIX}/songs/{song.id}/files/{role.value}?v={song.assets[role].sha256[:12]}"
+    if song.artist_avatar:
+        # its name is its hash
+        urls[ARTIST] = f"{PREFIX}/songs/{song.id}/files/{ARTIST}?v={PurePosixPath(song.artist_avatar).stem[:12]}"
     return urls
 
 

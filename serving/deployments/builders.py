@@ -14,6 +14,7 @@ from configs.secrets import load_or_create
 from configs.settings import settings
 from serving.catalogue import catalogue
 from serving.deployments.arguments import EngineArgs, GatewayArgs
+from serving.deployments.canaries import refuse_unknown
 from serving.deployments.covers import Covers
 from serving.deployments.gateway import make_gateway
 from serving.deployments.opening import refuse_what_cannot_start
@@ -56,14 +57,19 @@ def _application(deployment: Deployment, args: EngineArgs) -> Application:
 
 
 def gateway(args: GatewayArgs) -> Application:
-    """The door in front of them."""
+    """The door in front of them. One that could not start is refused here, while the present one stays."""
+    try:
+        if args.canaries:
+            refuse_unknown(args.rules(), catalogue())
+    except MelodeonError as error:
+        raise CannotStart(error.sentence) from None
 
     def door() -> FastAPI:
         """Runs in the gateway's replica, which reads the secrets of its own machine."""
         chosen = settings()
         logs.configure(chosen.logs, part="gateway")
-        router = ServeRouter(catalogue().applications())
+        router = ServeRouter(lambda: catalogue().applications())
         key = load_or_create(chosen.var).gateway_key
-        return make_gateway(router, catalogue(), key=key, canaries=args.rules())
+        return make_gateway(router, catalogue, key=key, canaries=args.rules())
 
     return serve.deployment(serve.ingress(door)(), name="Gateway").bind()

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serving.catalogue import Catalogue
+from serving.catalogue import Catalogue, UnknownEngine
 from studio.words.brief import Brief, UnfitBrief
 
 
@@ -15,6 +15,13 @@ class Canary:
     of: str
     engine: str
     share: float
+
+
+def refuse_unknown(canaries: Sequence[Canary], catalogue: Catalogue) -> None:
+    """Raise `UnknownEngine` for a canary that names one that nothing here runs: its share would be lost."""
+    for canary in canaries:
+        catalogue.spec_of(canary.of)
+        catalogue.spec_of(canary.engine)
 
 
 def engine_for(brief: Brief, job_id: str, catalogue: Catalogue, canaries: Sequence[Canary]) -> str:
@@ -47,6 +54,7 @@ def _place(job_id: str, engine: str) -> float:
 def _fits(brief: Brief, engine: str, catalogue: Catalogue) -> bool:
     try:
         catalogue.spec_of(engine).fit(brief)
-    except UnfitBrief:
+    except (UnfitBrief, UnknownEngine):
+        # an engine may have left the Serve file since the gateway started
         return False
     return True

@@ -2,12 +2,14 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from data.audio_files import encode_mp3, encode_wav
+from data.marks import Marker
 from data.object_store import ObjectStore
 from data.picture_files import encode_png, encode_webp
 from data.provenance import Labels, labels_for, made_by
@@ -16,27 +18,43 @@ from studio.sound.analyse import check, waveform_peaks
 from studio.sound.master import Mastered, master
 from studio.words.asset import Asset, AssetRole
 from studio.words.engine_spec import EngineSpec
+from studio.words.mark import Making, Origin
 from studio.words.take import Picture, Sound, Take
 
 Step = Callable[[float, str], None]
 """Told how far the finishing of one take is (0-1) and what is done; raises `Cancelled` when it should stop."""
 
 COVER_SIZES_PX: Final = {AssetRole.COVER_512: 512, AssetRole.COVER_128: 128}
+MARKED_FROM_PX: Final = 256
+"""A smaller picture only stands in lists; its mark would be as large as itself."""
 
 
 class Finisher:
-    """Masters, gates, encodes and stores takes.
+    """Masters, gates, encodes, marks and stores takes.
 
     Args:
         store: where finished files go.
         spec: of the engine that made the takes; its label is written into the files.
+        marker: signs what the files say of their origin.
+        trained: whether the engine has learned from examples; it has weights, or a server that has.
         scratch: a folder on this machine for files under way; made when missing.
         clock: tells the time, aware UTC.
     """
 
-    def __init__(self, store: ObjectStore, *, spec: EngineSpec, scratch: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        spec: EngineSpec,
+        marker: Marker,
+        trained: bool,
+        scratch: Path,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._store = store
         self._spec = spec
+        self._marker = marker
+        self._trained = trained
         self._scratch = scratch
         self._clock = clock
 
@@ -45,6 +63,7 @@ class Finisher:
 
         Raises:
             SilentClip, FailedGate: the sound is not fit to be heard.
+            NotMarked: a file could not be marked; without its mark nothing is stored.
             StoreUnavailable: it could not be stored.
             Cancelled: from ``step``.
         """
@@ -53,7 +72,7 @@ class Finisher:
         if isinstance(result, Sound):
             return self._sound(take, result, base, request, step)
         if isinstance(result, Picture):
-            return self._picture(take, result, base, step)
+            return self._picture(take, result, base, request, step)
         step(1.0, "")
         return _result(take, kind="words", words=result)
 
@@ -62,7 +81,7 @@ class Finisher:
         mastered = master(sound.clip)
         step(0.4, "Listening to the result")
         check(mastered.clip, asked_s=_asked_s(take, sound, request))
-        assets = self._store_sound(mastered, base, self._labels(request), step)
+        assets = self._store_sound(mastered, base, request, step)
         return _result(
             take,
             kind="sound",
@@ -85,14 +104,29 @@ class Finisher:
             now=self._clock(),
         )
 
-    def _store_sound(self, mastered: Mastered, base: str, labels: Labels, step: Step) -> dict[AssetRole, Asset]:
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            wav, stream = Path(folder, "take.wav"), Path(folder, "take.mp3")
+    def _origin(self, request: MakeRequest, *, title: str) -> Origin:
+        made_from_sound = Making.MODEL_FROM_SOUND if request.brief.source else Making.MODEL
+        return Origin(
+            title=title,
+            engine=self._spec.name,
+            engine_label=self._spec.label,
+            engine_version=self._spec.version,
+            making=made_from_sound if self._trained else Making.ALGORITHM,
+        )
+
+    def _store_sound(self, mastered: Mastered, base: str, request: MakeRequest, step: Step) -> dict[AssetRole, Asset]:
+        labels = self._labels(request)
+        origin = self._origin(request, title=labels.title)
+        with self._folder() as folder:
+            wav, stream = folder / "take.wav", folder / "take.mp3"
             step(0.6, "Writing the files")
             encode_wav(mastered.clip, wav, labels)
             step(0.7, "Writing the files")
             encode_mp3(mastered.clip, stream, labels)
+            step(0.85, "Marking the files")
+            # Last of all: nothing may change in a file that is marked.
+            self._marker.mark(wav, "wav", origin)
+            self._marker.mark(stream, "mp3", origin)
             step(0.9, "Saving")
             outline = {"duration_s": mastered.clip.duration_s, "peaks": waveform_peaks(mastered.clip)}
             return {
@@ -103,16 +137,30 @@ class Finisher:
                 ),
             }
 
-    def _picture(self, take: Take, picture: Picture, base: str, step: Step) -> TakeResult:
+    def _picture(self, take: Take, picture: Picture, base: str, request: MakeRequest, step: Step) -> TakeResult:
         step(0.0, "Framing the cover")
         comment = made_by(self._spec.label, self._spec.version)
-        png = encode_png(picture, comment=comment)
-        assets = {AssetRole.COVER: self._store.put(f"{base}.png", png, media_type="image/png")}
-        for role, size_px in COVER_SIZES_PX.items():
-            step(0.5, "Saving")
-            webp = encode_webp(picture, size_px=size_px, comment=comment)
-            assets[role] = self._store.put(f"{base}-{size_px}.webp", webp, media_type="image/webp")
+        origin = self._origin(request, title=self._labels(request).title)
+        with self._folder() as folder:
+            png = folder / "cover.png"
+            png.write_bytes(encode_png(picture, comment=comment))
+            self._marker.mark(png, "png", origin)
+            assets = {AssetRole.COVER: self._store.put(f"{base}.png", png, media_type="image/png")}
+            for role, size_px in COVER_SIZES_PX.items():
+                step(0.5, "Saving")
+                webp = folder / f"{size_px}.webp"
+                webp.write_bytes(encode_webp(picture, size_px=size_px, comment=comment))
+                if size_px >= MARKED_FROM_PX:
+                    self._marker.mark(webp, "webp", origin)
+                assets[role] = self._store.put(f"{base}-{size_px}.webp", webp, media_type="image/webp")
         return _result(take, kind="picture", assets=assets)
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        """A folder for files under way."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            yield Path(folder)
 
 
 def _asked_s(take: Take, sound: Sound, request: MakeRequest) -> float:

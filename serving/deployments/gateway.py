@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -24,7 +24,7 @@ from serving.contract import (
     HealthAnswer,
     MakeRequest,
 )
-from serving.deployments.canaries import Canary, engine_for
+from serving.deployments.canaries import Canary, engine_for, refuse_unknown
 from serving.deployments.routing import NoReplicaFree, NotReady, Router
 from studio.errors import MelodeonError
 
@@ -34,21 +34,21 @@ ACCEPT_S: Final = 10.0
 """Longest wait for a replica to take the call; after it the caller is sent away to come back later."""
 
 
-def make_gateway(router: Router, catalogue: Catalogue, *, key: str, canaries: Sequence[Canary] = ()) -> FastAPI:
+def make_gateway(
+    router: Router, served: Callable[[], Catalogue], *, key: str, canaries: Sequence[Canary] = ()
+) -> FastAPI:
     """The gateway as an ASGI application.
 
     Args:
         router: reaches the applications.
-        catalogue: says which application serves which engine.
+        served: says which application serves which engine; asked for every call, so that new ones are known.
         key: whoever sends it in the key header may call.
         canaries: engines that are tried out on a share of the requests for another one.
 
     Raises:
         UnknownEngine: a canary names one that nothing here runs; its share of the requests would be lost.
     """
-    for canary in canaries:
-        catalogue.spec_of(canary.of)
-        catalogue.spec_of(canary.engine)
+    refuse_unknown(canaries, served())
     gateway = FastAPI(title="Melodeon gateway", openapi_url=None)
     gateway.add_middleware(Doorkeeper, key=key)
     gateway.add_exception_handler(RequestValidationError, _misread)
@@ -59,6 +59,7 @@ def make_gateway(router: Router, catalogue: Catalogue, *, key: str, canaries: Se
         call = asked.call
         clear_contextvars()
         bind_contextvars(job_id=call.job_id, attempt=call.attempt, trace_id=call.trace_id)
+        catalogue = served()
         engine = engine_for(asked.brief, call.job_id, catalogue, canaries)
         brief = replace(asked.brief, engine=engine)
         catalogue.spec_of(engine).fit(brief)
@@ -73,6 +74,7 @@ def make_gateway(router: Router, catalogue: Catalogue, *, key: str, canaries: Se
 
     @gateway.get(ENGINES_PATH)
     async def engines() -> list[dict[str, Any]]:
+        catalogue = served()
         return [
             {
                 "name": spec.name,

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
+from importlib import metadata
 from typing import Final
 
 from configs.secrets import load_or_create
 from configs.settings import Settings
+from data.marks import Marker, open_marker
 from data.object_store import ObjectStore, open_store
 from serving import models
 from serving.catalogue import known
@@ -54,8 +56,16 @@ def open_hosts(
     """
     turn: Turn = SharedTurn(_fits_on(args.device)) if args.engines else OwnTurn()
     opening = _Opening(args=args, settings=settings, turn=turn, meter=meter, note_made=note_made)
-    store = open_store(settings.store, var=settings.var, link_key=load_or_create(settings.var).link_key)
-    hosts = {name: opening.host(known().spec_of(name), store) for name in args.names}
+    secrets = load_or_create(settings.var)
+    store = open_store(settings.store, var=settings.var, link_key=secrets.link_key)
+    marker = open_marker(
+        settings.provenance,
+        secrets.signing_key,
+        version=metadata.version("melodeon"),
+        scratch=settings.var / "scratch",
+        now=datetime.now(UTC),
+    )
+    hosts = {name: opening.host(known().spec_of(name), store, marker) for name in args.names}
     first = hosts[args.names[0]]
     if isinstance(turn, SharedTurn):
         turn.make_ready(first)
@@ -74,16 +84,24 @@ class _Opening:
     meter: Meter
     note_made: Callable[[int], None]
 
-    def host(self, spec: EngineSpec, store: ObjectStore) -> EngineHost:
+    def host(self, spec: EngineSpec, store: ObjectStore, marker: Marker) -> EngineHost:
         args, settings = self.args, self.settings
         models.allowed(spec, non_commercial=settings.models.non_commercial)
         folder = models.held(spec, settings.models_folder, hashes=True) if spec.card is not None else None
         engine = body_of(spec.name, folder=folder, device=args.device, options=args.options_of(spec.name))
         scratch = settings.var / "scratch"
+        finisher = Finisher(
+            store,
+            spec=spec,
+            marker=marker,
+            trained=known().entry(spec.name).set_up,
+            scratch=scratch,
+            clock=lambda: datetime.now(UTC),
+        )
         return EngineHost(
             engine,
             Surroundings(
-                finisher=Finisher(store, spec=spec, scratch=scratch, clock=lambda: datetime.now(UTC)),
+                finisher=finisher,
                 fetch=partial(fetch_sources, store=store, scratch=scratch),
                 turn=self.turn,
                 meter=self.meter,

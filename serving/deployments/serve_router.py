@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -43,6 +43,9 @@ DOUBT_S: Final = 0.1
 """A replica says at once that it has taken a call; after this the controller is asked whether there still is one."""
 
 
+_UNSEEN: Final = ApplicationHealth(ready=False, status="NOT_DEPLOYED")
+
+
 class ReplicaLost(MelodeonError):
     """A replica died under its work."""
 
@@ -53,10 +56,14 @@ class ReplicaLost(MelodeonError):
 
 
 class ServeRouter:
-    """Reaches applications of the Ray Serve instance that this replica belongs to."""
+    """Reaches applications of the Ray Serve instance that this replica belongs to.
 
-    def __init__(self, applications: Iterable[str]) -> None:
-        self._applications = tuple(applications)
+    Args:
+        applications: their names; asked again and again, so that a new one is seen.
+    """
+
+    def __init__(self, applications: Callable[[], Iterable[str]]) -> None:
+        self._applications = applications
         self._handles: dict[str, Any] = {}
         self._calls: Counter[str] = Counter()
         self._seen: dict[str, ApplicationHealth] = {}
@@ -119,7 +126,7 @@ class ServeRouter:
         """
         seen = self._seen.get(application)
         if seen is None or not (seen.ready and seen.replicas and application in self._handles):
-            seen = (await self._fresh())[application]
+            seen = (await self._fresh()).get(application, _UNSEEN)
         if not seen.ready:
             raise NotReady(application, seen.status)
         return seen
@@ -144,7 +151,7 @@ class ServeRouter:
             await asyncio.wait({first, look}, return_when=asyncio.FIRST_COMPLETED)
             if first.done():
                 break
-            seen = look.result()[application]
+            seen = look.result().get(application, _UNSEEN)
             if not seen.ready:
                 raise NotReady(application, seen.status)
             wait_s = STATUS_LIFE_S
@@ -213,8 +220,8 @@ class ServeRouter:
                 status = await asyncio.to_thread(serve.status)
         except (TimeoutError, RayError, RayServeException) as error:
             log.warning("controller.no_answer", error=type(error).__name__)
-            return {name: ApplicationHealth(ready=False, status="NO_ANSWER") for name in self._applications}
-        return {name: _health(status.applications.get(name)) for name in self._applications}
+            return {name: ApplicationHealth(ready=False, status="NO_ANSWER") for name in self._applications()}
+        return {name: _health(status.applications.get(name)) for name in self._applications()}
 
     def _with_figures(self, name: str, seen: ApplicationHealth) -> ApplicationHealth:
         known = {"calls": self._calls[name], "cold_start_s": self._cold.usual_s(name), **self._figures.get(name, {})}
@@ -267,7 +274,7 @@ def _translated(error: Exception, application: str) -> NoReplicaFree | NotReady 
 def _health(overview: Any) -> ApplicationHealth:
     """From Serve's overview of one application. One that may shrink to zero replicas is ready while it runs."""
     if overview is None:
-        return ApplicationHealth(ready=False, status="NOT_DEPLOYED")
+        return _UNSEEN
     status = str(overview.status.value)
     replicas = sum(deployment.replica_states.get("RUNNING", 0) for deployment in overview.deployments.values())
     return ApplicationHealth(ready=status == "RUNNING" or replicas > 0, status=status, replicas=replicas)

@@ -5,9 +5,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, Protocol, cast
 
+import structlog
 from ray import serve
 
 from serving.deployments.replica import Replica
+
+log = structlog.get_logger(__name__)
 
 ADAPTERS: Final = 3
 
@@ -20,13 +23,19 @@ class HeldAdapter:
     """Serve's note that this replica holds an adapter. The engine loads it itself when a call wants it."""
 
     def __init__(self, engine: _TakesAdapters, name: str) -> None:
-        self._leave = threading.Thread(target=engine.unload_adapter, args=(name,), daemon=True)
+        self._leave = threading.Thread(target=_leave, args=(engine, name), daemon=True)
+        log.info("adapter.held", adapter=name)
 
     def __del__(self) -> None:
         """Called by Serve when another adapter takes the place, and again by Python. The engine may be at work, and
         must not be waited for."""
         if self._leave.ident is None:
             self._leave.start()
+
+
+def _leave(engine: _TakesAdapters, name: str) -> None:
+    engine.unload_adapter(name)
+    log.info("adapter.left", adapter=name)
 
 
 class SongReplica(Replica):

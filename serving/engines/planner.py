@@ -4,7 +4,7 @@ It runs as a plain causal language model: the metadata under a grammar, the audi
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -112,16 +112,31 @@ class Planner:
             UnfitBrief: when neither brief nor plan says how long the song is.
             NoCodes: when the checkpoint is no planner.
             Cancelled: from ``on_progress``.
+            OutOfMemory: not even after memory was given back does it fit.
         """
+        if plan.duration_s is None:
+            raise UnfitBrief("duration_s", "Say how long the song should be: its codes are counted by the second.")
+        length_s = plan.duration_s
+        furthest = 0.0
+
+        def told(fraction: float) -> None:
+            # codes that are written once more must not lead it back
+            nonlocal furthest
+            furthest = max(furthest, fraction)
+            on_progress(Progress(fraction=furthest, message="Planning"))
+
+        return smaller_once(lambda _: self._codes_once(brief, plan, length_s, seed=seed, told=told))
+
+    def _codes_once(
+        self, brief: Brief, plan: Plan, length_s: float, *, seed: int, told: Callable[[float], None]
+    ) -> tuple[int, ...]:
         from serving.engines.language_model import Ask
         from serving.engines.language_pen import Sampling
         from serving.engines.planner_codes import CodesRule
 
-        if plan.duration_s is None:
-            raise UnfitBrief("duration_s", "Say how long the song should be: its codes are counted by the second.")
         model = self._loaded()
         codes = self._known_codes()
-        count = round(plan.duration_s) * form.CODES_A_SECOND
+        count = round(length_s) * form.CODES_A_SECOND
         chat = model.prompt(form.plan_messages(_caption(brief) or plan.caption, _lyrics(brief)), thinking=True)
         rule = CodesRule(codes, ends=model.ends, count=count)
         ask = Ask(
@@ -133,8 +148,8 @@ class Planner:
             most_tokens=count,
             sampling=Sampling(temperature=_TEMPERATURE, top_p=_TOP_P),
         )
-        on_progress(Progress(fraction=0.0, message="Planning"))
-        model.write([ask], lambda _, __: on_progress(Progress(fraction=rule.written / count, message="Planning")))
+        told(0.0)
+        model.write([ask], lambda _, __: told(rule.written / count))
         return rule.codes
 
     def _loaded(self) -> "LanguageModel":

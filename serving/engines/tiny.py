@@ -294,6 +294,45 @@ def _z_image(folder: Path) -> None:
     _save_pipeline(pipeline, folder)
 
 
+_FLUX2_LATENT: Final = 4
+"""Channels of its image codec; the transformer sees squares of two by two."""
+
+
+def _flux2_klein(folder: Path) -> None:
+    import diffusers
+    from transformers import Qwen3ForCausalLM
+
+    tokenizer = _byte_tokenizer(chat=True)
+    # the pipeline reads the text after layers 9, 18 and 27, so the encoder is thin and deep
+    encoder = _qwen3_config(tokenizer, hidden_size=32, intermediate_size=32, num_hidden_layers=28)
+    with seeded(SEED):
+        pipeline = diffusers.Flux2KleinPipeline(
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0),
+            vae=diffusers.AutoencoderKLFlux2(
+                block_out_channels=(8, 8, 8, 8),
+                latent_channels=_FLUX2_LATENT,
+                layers_per_block=1,
+                norm_num_groups=4,
+                sample_size=64,
+            ),
+            text_encoder=Qwen3ForCausalLM(encoder),
+            tokenizer=tokenizer,
+            transformer=diffusers.Flux2Transformer2DModel(
+                in_channels=4 * _FLUX2_LATENT,
+                num_layers=1,
+                num_single_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=3 * encoder.hidden_size,
+                timestep_guidance_channels=32,
+                axes_dims_rope=(4, 4, 4, 4),
+                guidance_embeds=False,
+            ),
+            is_distilled=True,
+        )
+    _save_pipeline(pipeline, folder)
+
+
 def _save(model: Any, folder: Path) -> None:
     model.eval().save_pretrained(folder)
 
@@ -312,5 +351,6 @@ TINY: Final[Mapping[str, Callable[[Path], None]]] = {
     "planner": _planner,
     "sdxl": _sdxl,
     "z-image": _z_image,
+    "flux2-klein": _flux2_klein,
 }
 """Writes a tiny checkpoint into a folder, by the name that stands after ``tiny:``."""

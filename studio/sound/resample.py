@@ -3,7 +3,6 @@
 from math import gcd
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from studio.sound.clip import Clip
 from studio.units import RATE_HZ
@@ -16,6 +15,9 @@ def resampled(clip: Clip, rate_hz: int = RATE_HZ) -> Clip:
     """
     if clip.rate_hz == rate_hz:
         return clip
+    # more than a second of imports, which processes that never meet another rate need not wait for
+    from scipy.signal import resample_poly  # noqa: PLC0415
+
     common = gcd(clip.rate_hz, rate_hz)
     samples = resample_poly(clip.samples, rate_hz // common, clip.rate_hz // common, axis=1, window=("kaiser", 9.0))
     return Clip(samples=np.ascontiguousarray(samples, np.float32), rate_hz=rate_hz)

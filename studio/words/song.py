@@ -26,6 +26,7 @@ class Song:
     Attributes:
         status: the five states of a song; equal to its take's own outcome, so one of two may fail.
         published_at: None while private.
+        artist_avatar: object key of the artist's picture; empty: none.
         assets: the stored objects by role; empty until processed.
         lines, sections: lyrics and form in time, for the page.
         loudness_lufs, true_peak_dbtp: measured after mastering.
@@ -36,6 +37,7 @@ class Song:
     id: SongId
     account_id: AccountId
     artist: str
+    artist_avatar: str = ""
     job_id: JobId
     take_index: int
     status: JobState

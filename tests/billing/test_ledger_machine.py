@@ -345,9 +345,7 @@ class Machine(RuleBasedStateMachine):
 def test_any_sequence_of_requests_is_booked_as_the_model_says(database: Database) -> None:
     run_state_machine_as_test(
         lambda: Machine(database),
-        settings=settings(
-            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=20, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
     )
 
 

@@ -1,19 +1,24 @@
-"""The tests can see bugs: a ledger with a seeded one makes them fail.
+"""The tests can see bugs: a product with a seeded one makes them fail.
 
-`mutants/ledger.toml` lists the bugs. Each is made in a fresh database (or in a function of ours, for as long as it
-takes), never in a file of the checkout; then the tests of `mutants/test_ledger_battery.py` are run on it until one
-fails.
+`mutants/ledger.toml` and `mutants/payments.toml` list the bugs. Each is made in a fresh database, in a function or in a
+constant of ours, for as long as it takes and never in a file of the checkout. Then tests are run until one fails: of
+the ledger those of `mutants/test_ledger_battery.py`; of payments the one test that the bug names, by a pytest inside
+this one.
 """
 
+import importlib
 import importlib.util
 import inspect
+import re
 import sys
+import textwrap
 import tomllib
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -24,27 +29,33 @@ from data.embedded_postgres import EmbeddedPostgres
 from data.testing import fresh_database
 
 HERE = Path(__file__).parent / "mutants"
-LEAST_MUTANTS = 40
-LEAST_KILLED = 0.95
+TESTS = Path(__file__).parents[1]
+LISTS = {"ledger": 0.95, "payments": 1.0}
+"""The lists of bugs, and the share of each that must be noticed."""
+
+LEAST_MUTANTS = {"ledger": 40, "payments": 60}
+LEAST_SHORT = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One seeded bug; see the list for what its words mean."""
+    """One seeded bug; see the lists for what its words mean."""
 
     name: str
     function: str = ""
     python: str = ""
+    constant: str = ""
     sql: str = ""
     old: str = ""
     new: str = ""
+    test: str = ""
     short: bool = False
 
     @contextmanager
     def at_work(self, database: Database, *, keep: bool = True) -> Iterator[None]:
         """The product with this bug; ``keep`` False: the database is left without it."""
-        if self.python:
-            with swapped(self.python, self.old, self.new):
+        if self.python or self.constant:
+            with swapped(self.python, self.old, self.new) if self.python else revalued(self.constant, self.new):
                 yield
             return
         with database.transaction() as session:
@@ -61,8 +72,8 @@ class Mutant:
             return replaced(found.scalar_one(), self.old, self.new)
 
 
-def mutants() -> list[Mutant]:
-    listed = tomllib.loads((HERE / "ledger.toml").read_text("utf-8"))["mutant"]
+def mutants(name: str) -> list[Mutant]:
+    listed = tomllib.loads((HERE / f"{name}.toml").read_text("utf-8"))["mutant"]
     return [Mutant(**one) for one in listed]
 
 
@@ -74,18 +85,44 @@ def replaced(source: str, old: str, new: str) -> str:
 
 @contextmanager
 def swapped(name: str, old: str, new: str) -> Iterator[None]:
-    """A function of ours with other code: in place, so that whoever imported it has the bug too."""
-    module_name, _, function_name = name.partition(":")
+    """A function or method of ours with other code: in place, so that whoever imported it has the bug too."""
+    module_name, _, path = name.partition(":")
     module = importlib.import_module(module_name)
-    function: types.FunctionType = getattr(module, function_name)
+    function = function_at(module, path)
+    source = textwrap.dedent(inspect.getsource(function))
+    # without its decorators: they may note it somewhere, as routes are noted
+    source = source[re.search(r"^(async )?def ", source, re.MULTILINE).start() :]
     namespace: dict[str, types.FunctionType] = {}
-    exec(replaced(inspect.getsource(function), old, new), vars(module), namespace)
+    exec(replaced(source, old, new), vars(module), namespace)
     healthy = function.__code__
-    function.__code__ = namespace[function_name].__code__
+    function.__code__ = namespace[function.__name__].__code__
     try:
         yield
     finally:
         function.__code__ = healthy
+
+
+def function_at(module: types.ModuleType, path: str) -> types.FunctionType:
+    found: Any = module
+    for step in path.split("."):
+        found = inspect.getattr_static(found, step)
+    return inspect.unwrap(found.fget if isinstance(found, property) else found)
+
+
+@contextmanager
+def revalued(name: str, new: str) -> Iterator[None]:
+    """A constant of ours with another value, for the functions of its own module."""
+    module_name, _, constant = name.partition(":")
+    module = importlib.import_module(module_name)
+    healthy = vars(module)[constant]
+    bug = eval(new, vars(module))
+    if repr(bug) == repr(healthy):
+        raise LookupError(f"{name} is {new} already")
+    setattr(module, constant, bug)
+    try:
+        yield
+    finally:
+        setattr(module, constant, healthy)
 
 
 def battery() -> list[Callable[[Database], None]]:
@@ -99,9 +136,9 @@ def battery() -> list[Callable[[Database], None]]:
 
 
 def killer_of(postgres: EmbeddedPostgres, mutant: Mutant) -> str:
-    """The test that notices the bug; empty when none does."""
+    """The test that notices the bug, and how if it was named; empty when none does."""
     with fresh_database(postgres) as database, mutant.at_work(database):
-        return first_that_fails(database)
+        return noticed(postgres, mutant.test) if mutant.test else first_that_fails(database)
 
 
 def first_that_fails(database: Database) -> str:
@@ -113,24 +150,76 @@ def first_that_fails(database: Database) -> str:
     return ""
 
 
-SHORT = [mutant for mutant in mutants() if mutant.short]
+class Watch:
+    """Sees a pytest inside this one: its tests get our Postgres, and what fails first is kept."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self.first = ""
+        self._postgres = postgres
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> EmbeddedPostgres | None:
+        if fixturedef.argname != "postgres":
+            return None
+        fixturedef.cached_result = (self._postgres, fixturedef.cache_key(request), None)
+        return self._postgres
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.first:
+            why = report.longrepr.reprcrash.message.partition("\n")[0]
+            self.first = f"{report.nodeid.partition('::')[2]}: {why}"
 
 
-def test_the_list_is_long_and_its_names_differ() -> None:
-    assert len({mutant.name for mutant in mutants()}) == len(mutants()) >= LEAST_MUTANTS
-    assert len(SHORT) >= 6
+INSIDE = (
+    *("-o", "addopts=", "--import-mode=importlib", "--strict-markers", "--disable-plugin-autoload"),
+    *("--capture=no", "-x", "-m", ""),
+    *(word for name in ("terminal", "cacheprovider", "faulthandler", "logging") for word in ("-p", f"no:{name}")),
+)
+
+
+def noticed(postgres: EmbeddedPostgres, *tests: str) -> str:
+    """What the first of these tests to fail says; empty when all pass.
+
+    Raises:
+        LookupError: they could not be run.
+    """
+    watch = Watch(postgres)
+    outcome = pytest.main([*INSIDE, *(str(TESTS / test) for test in tests)], plugins=[watch])
+    if outcome not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise LookupError(f"{tests} could not be run: {outcome!r}")
+    assert bool(watch.first) == (outcome is pytest.ExitCode.TESTS_FAILED)
+    return watch.first
+
+
+SHORT = [mutant for name in LISTS for mutant in mutants(name) if mutant.short]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_the_lists_are_long_and_their_names_differ(name: str) -> None:
+    listed = mutants(name)
+    assert len({mutant.name for mutant in listed}) == len(listed) >= LEAST_MUTANTS[name]
+    assert sum(mutant.short for mutant in listed) >= LEAST_SHORT
+
+
+def test_there_are_tests_to_notice_them() -> None:
     assert len(battery()) >= 10
+    for mutant in mutants("payments"):
+        path, _, test = mutant.test.partition("::")
+        assert f"def {test.partition('[')[0]}(" in (TESTS / path).read_text("utf-8"), mutant.name
 
 
-def test_without_a_bug_nothing_is_noticed(database: Database) -> None:
+def test_without_a_bug_nothing_is_noticed(postgres: EmbeddedPostgres, database: Database) -> None:
     # all tests on one database, as the mutants get them: else each bug would be noticed for the wrong reason
     assert first_that_fails(database) == ""
+    assert noticed(postgres, *dict.fromkeys(mutant.test for mutant in SHORT if mutant.test)) == ""
 
 
 def test_every_bug_can_still_be_made(postgres: EmbeddedPostgres) -> None:
     gone = []
     with fresh_database(postgres) as database:
-        for mutant in mutants():
+        for mutant in (each for name in LISTS for each in mutants(name)):
             try:
                 with mutant.at_work(database, keep=False):
                     pass
@@ -145,20 +234,26 @@ def test_a_seeded_bug_is_noticed(postgres: EmbeddedPostgres, mutant: Mutant) -> 
 
 
 @pytest.mark.long
-def test_nearly_all_seeded_bugs_are_noticed(postgres: EmbeddedPostgres) -> None:
+@pytest.mark.parametrize(("name", "least_killed"), LISTS.items())
+def test_nearly_all_seeded_bugs_are_noticed(postgres: EmbeddedPostgres, name: str, least_killed: float) -> None:
     killers = {}
-    for mutant in mutants():
+    for mutant in mutants(name):
         killer = killers[mutant.name] = killer_of(postgres, mutant)
         sys.stdout.write(f"{'killed  ' if killer else 'SURVIVED'}  {mutant.name:<50} {killer}\n")
-    survivors = [name for name, killer in killers.items() if not killer]
-    assert 1 - len(survivors) / len(killers) >= LEAST_KILLED, survivors
+    survivors = [bug for bug, killer in killers.items() if not killer]
+    assert 1 - len(survivors) / len(killers) >= least_killed, survivors
 
 
 def test_a_bug_that_cannot_be_made_fails_the_run(postgres: EmbeddedPostgres) -> None:
     with fresh_database(postgres) as database:
-        with pytest.raises(LookupError), Mutant(name="x", function="ledger_hold", old="gone").at_work(database):
-            pass
+        for gone in (
+            Mutant(name="x", function="ledger_hold", old="gone"),
+            Mutant(name="x", python="billing.ledger:hold", old="gone"),
+            Mutant(name="x", constant="billing.handlers:ATTEMPTS_MAX", new="10"),
+        ):
+            with pytest.raises(LookupError), gone.at_work(database):
+                pass
         with pytest.raises(DBAPIError), Mutant(name="x", sql="DROP TRIGGER gone ON hold").at_work(database):
             pass
-    with pytest.raises(LookupError), Mutant(name="x", python="billing.ledger:hold", old="gone").at_work(database):
-        pass
+    with pytest.raises(LookupError):
+        noticed(postgres, "billing/test_signature.py::test_gone")

@@ -53,13 +53,14 @@ class Songs:
         return until(lambda: self._look(job_id), "the database answers")
 
     def wait(self, job_id: JobId, what: str, true: Callable[[Job], object]) -> Job:
-        """Wait until ``true`` of the job."""
+        """Wait until ``true`` of the job, which may be so for a short time only."""
         until(lambda: true(self.look(job_id)), f"{job_id}: {what}", every_s=0.01)
         return self.look(job_id)
 
     def end_of(self, job_id: JobId) -> Job:
         """Wait for the job's end."""
-        return self.wait(job_id, "its end", lambda job: job.state.ended)
+        until(lambda: self.look(job_id).state.ended, f"{job_id}: its end")
+        return self.look(job_id)
 
     def finished_stages(self, job_id: JobId) -> set[str]:
         """The stages whose result is saved with the job."""

@@ -15,7 +15,7 @@ def test_secrets_are_long_different_and_stay(tmp_path: Path) -> None:
     made = load_or_create(tmp_path)
     assert load_or_create(tmp_path) == made
     values = astuple(made)
-    assert len(set(values)) == len(values) == 10
+    assert len(set(values)) == len(values) == 11
     assert all(len(value) == 43 for value in values)
     assert not any(value in repr(made) for value in values)
 
@@ -25,7 +25,7 @@ def test_only_the_owner_reads_them(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
-    assert len(list(folder.iterdir())) == 10  # nothing is left aside
+    assert len(list(folder.iterdir())) == 11  # nothing is left aside
 
 
 def test_many_processes_agree(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_many_processes_agree(tmp_path: Path) -> None:
     answers = {racer.communicate(timeout=60)[0] for racer in racers}
     assert all(racer.returncode == 0 for racer in racers)
     assert len(answers) == 1
-    assert len(list((tmp_path / "secrets").iterdir())) == 10
+    assert len(list((tmp_path / "secrets").iterdir())) == 11
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"short", b"\xff" * 43, b"a b" * 20])

@@ -26,7 +26,7 @@ LABELS = labels_for(
     now=datetime(2026, 11, 20, 9, tzinfo=UTC),
 )
 ONE_FOLDER = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 HOSTILE = [
     "a\x00b",

@@ -16,9 +16,7 @@ from data.object_store import BadKey, BadLink, FolderStore, StoreUnavailable
 
 LINK_KEY = "the link key of tests"
 TEXT = b"0123456789" * 300
-SHARED = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+SHARED = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

@@ -37,9 +37,7 @@ from data.object_store import (
 
 LINK_KEY = "the link key of tests"
 TEXT = b"0123456789" * 300
-SHARED = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+SHARED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def s3_settings(endpoint_url: str, bucket: str = "songs") -> StoreSettings:

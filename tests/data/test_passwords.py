@@ -47,7 +47,7 @@ def test_the_hash_is_argon2id_with_the_promised_cost_and_a_salt_of_its_own() -> 
     assert first != second
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.text(min_size=1, max_size=128), st.text(min_size=1, max_size=128))
 def test_only_the_same_password_verifies(password: str, other: str) -> None:
     kept = hash_password(password)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from data.database import Database
 from data.repositories import accounts, sessions
+from data.repositories.sessions import SESSIONS_MAX
 from studio.words.account import Account
 
 
@@ -176,3 +177,34 @@ def test_the_page_that_began_a_session_knows_it_before_the_cookie_is_fetched(dat
         sessions.revoke_one(session, ada.id, begun.session_id)
         assert sessions.account_of_session(session, begun.session_id) is None
         assert sessions.account_of(session, token) is None
+
+
+def test_one_more_than_an_account_may_have_ends_the_one_unseen_for_longest(database: Database, ada: Account) -> None:
+    first, second = _sign_in(database, ada), _sign_in(database, ada)
+    _sql(database, "UPDATE session SET seen_at = now() - interval '1 day'")
+    _sql(database, "UPDATE session SET seen_at = now() - interval '2 days' WHERE id = (SELECT max(id) FROM session)")
+    with database.transaction() as session:
+        for _ in range(SESSIONS_MAX - 2):
+            sessions.begin(session, ada.id, days=1)
+        assert len(sessions.list_of(session, ada.id)) == SESSIONS_MAX
+    last = _sign_in(database, ada)
+    assert [_whose(database, token) for token in (first, second, last)] == [ada, None, ada]
+    with database.transaction() as session:
+        assert len(sessions.list_of(session, ada.id)) == SESSIONS_MAX
+
+
+def test_many_who_sign_in_at_once_do_not_pass_the_limit_together(database: Database, ada: Account) -> None:
+    with database.transaction() as session:
+        for _ in range(SESSIONS_MAX - 1):
+            sessions.begin(session, ada.id, days=1)
+    start = threading.Barrier(6)
+
+    def enter(_: int) -> None:
+        start.wait()
+        with database.transaction() as session:
+            sessions.begin(session, ada.id, days=1)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(enter, range(6)))
+    with database.transaction() as session:
+        assert len(sessions.list_of(session, ada.id)) == SESSIONS_MAX

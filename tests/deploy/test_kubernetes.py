@@ -6,14 +6,16 @@ import shutil
 import subprocess
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
 import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
+from sqlalchemy import make_url
 
-from configs.addresses import gateway_url
+from configs.addresses import database_url, gateway_url
 from configs.secrets import Secrets, load_or_create
 from configs.settings import Settings, load
 from serving.catalogue import known, read_applications
@@ -146,7 +148,7 @@ def test_every_variable_is_a_setting_of_ours_or_of_a_library(installation):
             assert len(names) == len(set(names))
             for variable in container.env:
                 assert (variable.value is None) != (variable.valueFrom is None)
-                library = {"FORWARDED_ALLOW_IPS", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"}
+                library = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"}
                 assert variable.name in ours | library
     assert set(installation.config["melodeon-settings"]) <= ours
 
@@ -194,16 +196,84 @@ def test_what_a_pod_refers_to_exists(installation):
     assert "auth_token" in installation.secrets[service.spec.rayClusterConfig.authOptions.secretName]
 
 
-def test_only_who_writes_to_the_database_may(installation):
-    given = {
-        pod.name: variable.valueFrom.secretKeyRef.key
-        for pod in installation.pods
+ASKS = {
+    "melodeon-web": {"app": "app_url"},
+    "melodeon-worker": {"worker": "worker_url", "billing": "billing_url", "app": "app_url"},  # app: for letters
+    "melodeon-migrate": {"owner": "owner_url"},
+    "head": {"worker": "scaler_url"},
+}
+"""As whom the product's code in a pod asks the database (`configs.addresses.Login`), and whose address that must be."""
+
+
+def addresses_in(pod: Any) -> dict[str, str]:
+    """The settings of the database that a pod is given, and of each the key in the Secret."""
+    return {
+        variable.name.removeprefix("MELODEON_DATABASE__").lower(): variable.valueFrom.secretKeyRef.key
         for container in pod.containers
         for variable in container.env
-        if variable.name == "MELODEON_DATABASE__URL"
+        if variable.name.startswith("MELODEON_DATABASE__")
     }
-    writers = dict.fromkeys(("melodeon-web", "melodeon-worker", "melodeon-migrate"), "url")
-    assert given == {**writers, "head": "reader_url"}
+
+
+def wrong_logins(pods: list[Any], tmp_path: Path) -> list[str]:
+    """What is wrong with the logins that the pods have, by the product's own reading of its settings."""
+    faults = []
+    for pod in pods:
+        given, asked = addresses_in(pod), ASKS.get(pod.name, {})
+        faults += [f"{pod.name} has {key} and no use for it" for key in given.values() if key not in asked.values()]
+        if asked and "url" not in given:
+            faults.append(f"{pod.name} has no database")
+        elif asked:
+            chosen = load(database={name: f"postgresql://{key}@db/melodeon" for name, key in given.items()})
+            for role, key in asked.items():
+                login = make_url(database_url(chosen, load_or_create(tmp_path), role=role)).username
+                faults += [f"{pod.name} asks as {login} instead of {key}"] if login != key else []
+    return faults
+
+
+def test_each_part_asks_the_database_as_itself(installation, tmp_path):
+    assert wrong_logins(installation.pods, tmp_path) == []
+    [owner] = [pod.name for pod in installation.pods if "owner_url" in addresses_in(pod).values()]
+    assert owner == "melodeon-migrate"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "fault"),
+    [
+        ("web.yaml", "key: app_url", "key: owner_url", "melodeon-web has owner_url and no use for it"),
+        ("web.yaml", "key: app_url", "key: worker_url", "melodeon-web asks as worker_url instead of app_url"),
+        ("worker.yaml", "key: worker_url", "key: owner_url", "melodeon-worker has owner_url and no use for it"),
+        ("worker.yaml", "__BILLING_URL", "__OWNER_URL", "melodeon-worker asks as app_url instead of billing_url"),
+        ("migrate.yaml", "key: owner_url", "key: app_url", "melodeon-migrate asks as app_url instead of owner_url"),
+    ],
+)
+def test_a_part_with_another_s_login_is_found(installation, tmp_path, name, old, new, fault):
+    text = (KUBERNETES / "base" / name).read_text()
+    assert old in text
+    changed = installation.read(text.replace(old, new))
+    [made] = [manifest for manifest in changed if hasattr(getattr(manifest, "spec", None), "template")]
+    pod = SimpleNamespace(name=made.metadata.name, containers=made.spec.template.spec.containers)
+    assert fault in wrong_logins([pod], tmp_path)
+
+
+def test_every_address_that_is_asked_for_is_used(installation):
+    used = {key for pod in installation.pods for key in addresses_in(pod).values()}
+    assert used == installation.secrets["melodeon-database"]
+
+
+def test_each_process_has_the_keys_that_all_of_its_kind_must_share(installation):
+    """What a process makes for itself where it finds none would be another in each pod."""
+    shared = {
+        pod.name: {item.path for volume in pod.spec.volumes if volume.secret for item in volume.secret.items}
+        for pod in installation.pods
+        if pod.spec.initContainers
+    }
+    assert shared == {
+        "melodeon-web": {"gateway_key", "cookie_secret", "link_key", "seal_key"},
+        "melodeon-worker": {"gateway_key", "link_key"},
+        "head": {"gateway_key", "signing_key"},
+        "cards": {"gateway_key", "signing_key"},
+    }
 
 
 def test_every_command_of_ours_is_one(installation):
@@ -275,7 +345,7 @@ def test_making_the_secrets_again_changes_none(tmp_path):
     assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "secrets").iterdir())
     keys = [text for name, text in made.items() if not name.endswith(".env")]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == 6
     assert all(re.fullmatch(r"[\w-]{43}", key) for key in keys)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+import configs
 from billing import ledger
 from data.repositories import accounts
 from studio.words.account import Account
+from tests.conftest import Products
 from ui.testing import Stack
 
 CHROMIUM = "/usr/bin/chromium"
@@ -18,6 +20,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 PATIENCE_MS = 60_000
+# of everything that is expected of a page; five seconds, the library's own, are little on a busy machine
+expect.set_options(timeout=PATIENCE_MS)
 PASSWORD = "correct horse battery"
 _numbers = itertools.count(1)
 
@@ -40,13 +44,13 @@ class Person:
     def open(self, path: str) -> Page:
         """Open an address cold, as from a bookmark, and wait until the page is drawn."""
         self.page.goto(self.stack.web_url + path)
-        expect(self.page.get_by_test_id("stSidebar")).to_be_visible(timeout=PATIENCE_MS)
+        expect(self.page.get_by_test_id("stSidebar")).to_be_visible()
         return self.page
 
     def go(self, title: str) -> None:
         """Change the page by the menu."""
         self.page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
-        expect(self.page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=PATIENCE_MS)
+        expect(self.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
 
     def sign_up(self) -> None:
         """Make an account and be signed in."""
@@ -127,6 +131,18 @@ class Person:
 
 
 MakePerson = Callable[..., Person]
+
+
+@pytest.fixture(scope="module")
+def tiny_product(products: Products, tiny_weights: Path) -> Stack:
+    """The product on tiny models instead of the built-in engines, with pretended payments."""
+    profile = Path(configs.__file__).parent / "serve" / "tiny-models.yaml"
+    settings = {
+        "MELODEON_SERVE__CONFIG": str(profile),
+        "MELODEON_MODELS__FOLDER": str(tiny_weights),
+        "MELODEON_WORKER__SWEEP_S": "1",
+    }
+    return products.ask(settings, "--fake-stripe")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from playwright.sync_api import Page, expect
 
 from ui.testing import Stack, until
 
-PATIENCE_MS = 60_000
 PASSWORD, NEW_PASSWORD = "correct horse battery", "a boat of paper and ink"
 Person = Any
 MakePerson = Callable[..., Person]
@@ -53,27 +52,25 @@ def reset_password(ada: Person, stack: Stack, address: str) -> None:
     page.get_by_role("button", name="Forgot your password?").click()
     page.get_by_label("E-mail", exact=True).fill(address)
     page.get_by_role("button", name="Send me a link").click()
-    expect(page.get_by_text("a letter is on its way")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("a letter is on its way")).to_be_visible()
     ada.open(link_in_letter(stack, address, "reset"))
     page.get_by_label("New password", exact=True).fill(NEW_PASSWORD)
     page.get_by_label("New password again").fill(NEW_PASSWORD)
     page.get_by_role("button", name="Set this password").click()
-    expect(page.get_by_text("Your new password is set")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Your new password is set")).to_be_visible()
 
 
 def switch_second_step_on(page: Page, stack: Stack) -> pyotp.TOTP:
     page.goto(f"{stack.web_url}/account?tab=Security")
     page.get_by_role("textbox", name="Your password").fill(NEW_PASSWORD)
     page.get_by_role("button", name="Set it up").click()
-    expect(page.get_by_role("img", name="The picture that an authenticator app reads")).to_be_visible(
-        timeout=PATIENCE_MS
-    )
+    expect(page.get_by_role("img", name="The picture that an authenticator app reads")).to_be_visible()
     codes = pyotp.TOTP(page.get_by_test_id("stCode").inner_text().strip())
     page.get_by_label("Code from the app").fill(codes.now())
     page.get_by_role("button", name="Switch it on").click()
-    expect(page.get_by_text("Keep these recovery codes")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Keep these recovery codes")).to_be_visible()
     page.get_by_role("button", name="I have kept them").click()
-    expect(page.get_by_text("of your recovery codes are left")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("of your recovery codes are left")).to_be_visible()
     return codes
 
 
@@ -83,17 +80,17 @@ def test_an_address_a_lost_password_a_second_step_and_the_end_of_every_session(
     ada = person("address-ada", sign_up=False)
     address = "ada@example.org"
     sign_up_with_address(ada, address)
-    expect(ada.page.get_by_text(f"Please confirm {address}")).to_be_visible(timeout=PATIENCE_MS)
+    expect(ada.page.get_by_text(f"Please confirm {address}")).to_be_visible()
     ada.open(link_in_letter(stack, address, "verify"))
     ada.page.get_by_role("button", name="Confirm this address").click()
-    expect(ada.page.get_by_role("tabpanel").get_by_text("Confirmed")).to_be_visible(timeout=PATIENCE_MS)
+    expect(ada.page.get_by_role("tabpanel").get_by_text("Confirmed")).to_be_visible()
     assert (ada.account().email, ada.account().email_verified) == (address, True)
 
     ada.page.locator(".st-key-sign_out").get_by_role("button").click()
-    expect(ada.page.get_by_role("button", name="Sign in or sign up")).to_be_visible(timeout=PATIENCE_MS)
+    expect(ada.page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
     reset_password(ada, stack, address)
     ada.sign_in(PASSWORD)
-    expect(ada.page.get_by_text("The name or the password is wrong.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(ada.page.get_by_text("The name or the password is wrong.")).to_be_visible()
     ada.sign_in(NEW_PASSWORD)
     ada.signed_in()
     codes = switch_second_step_on(ada.page, stack)
@@ -103,7 +100,7 @@ def test_an_address_a_lost_password_a_second_step_and_the_end_of_every_session(
     phone.page.get_by_label("Code", exact=True).fill("123456")
     code_form = phone.page.get_by_test_id("stForm").filter(has_text="Code")
     code_form.get_by_role("button", name="Sign in").click()
-    expect(phone.page.get_by_text("This code is wrong")).to_be_visible(timeout=PATIENCE_MS)
+    expect(phone.page.get_by_text("This code is wrong")).to_be_visible()
     # The code that switched the step on is used up; a clock may be one step ahead.
     phone.page.get_by_label("Code", exact=True).fill(codes.at(int(time.time()) + 30))
     code_form.get_by_role("button", name="Sign in").click()
@@ -113,10 +110,10 @@ def test_an_address_a_lost_password_a_second_step_and_the_end_of_every_session(
 
     ada.open("/account?tab=Security")
     ada.page.get_by_role("button", name="Sign out everywhere").click()
-    expect(ada.page.get_by_role("button", name="Sign in or sign up")).to_be_visible(timeout=PATIENCE_MS)
+    expect(ada.page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
     assert phone.page.request.get(me).status == 401
     phone.page.get_by_test_id("stSidebarNavLink").filter(has_text="Library").click()
-    expect(phone.page.get_by_role("button", name="Sign in or sign up")).to_be_visible(timeout=PATIENCE_MS)
+    expect(phone.page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
 
 
 def test_a_picture_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -> None:
@@ -127,9 +124,9 @@ def test_a_picture_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -
     page.locator("input[type=file]").set_input_files(
         [{"name": "me.png", "mimeType": "image/png", "buffer": picture.getvalue()}]
     )
-    expect(page.get_by_text("me.png")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("me.png")).to_be_visible()
     page.get_by_role("button", name="Use this picture").click()
-    expect(page.get_by_role("button", name="Remove the picture")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Remove the picture")).to_be_visible()
     assert stack.services.store.head(ada.account().avatar_key) is not None
 
     page.goto(f"{stack.web_url}/account?tab=Your+data")
@@ -143,7 +140,7 @@ def test_a_picture_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -
     page.get_by_label("Type your name to confirm").fill(ada.name)
     page.get_by_role("textbox", name="Your password").fill(PASSWORD)
     page.get_by_role("button", name="Delete my account for ever").click()
-    expect(page.get_by_role("button", name="Sign in or sign up")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_text("Your account is deleted")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
+    expect(page.get_by_text("Your account is deleted")).to_be_visible()
     ada.sign_in()
-    expect(page.get_by_text("The name or the password is wrong.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("The name or the password is wrong.")).to_be_visible()

@@ -1,35 +1,23 @@
 """The road of a song through real model classes: ACE-Step's sound, Qwen's words, an image model's cover, all tiny."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 from sqlalchemy import text
 
-import configs
-from serving.catalogue import known
-from serving.models import fetch
-from ui.testing import Stack, whole_stack
+from ui.testing import Stack
 
-PATIENCE_MS = 60_000
 SONG_MS = 180_000
-ENGINES = ("tiny-ace-step-turbo", "tiny-qwen", "tiny-planner", "tiny-sdxl")
 Person = Any
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tiny_product: Stack) -> Stack:
     """The product on tiny models instead of the built-in engines."""
-    models = tmp_path_factory.mktemp("weights")
-    for name in ENGINES:
-        fetch(known().spec_of(name), models, offline=True, say=lambda _: None)
-    profile = Path(configs.__file__).parent / "serve" / "tiny-models.yaml"
-    settings = {"MELODEON_SERVE__CONFIG": str(profile), "MELODEON_MODELS__FOLDER": str(models)}
-    with whole_stack(settings) as running:
-        yield running
+    return tiny_product
 
 
 def test_models_make_a_whole_song(person: Callable[..., Person], stack: Stack) -> None:
@@ -63,8 +51,8 @@ def test_lyrics_are_written_while_one_watches(person: Callable[..., Person]) -> 
     page.locator(".st-key-write_lyrics button").click()
     page.get_by_label("What are they about?").fill("the sea")
     page.locator(".st-key-write button").click()
-    expect(page.get_by_role("dialog").get_by_text("Writing")).to_be_visible(timeout=PATIENCE_MS)
-    page.locator(".st-key-use_lyrics button").click(timeout=PATIENCE_MS)
-    expect(page.get_by_role("dialog")).to_be_hidden(timeout=PATIENCE_MS)
-    expect(page.get_by_label("Lyrics", exact=True)).to_have_value(re.compile(r"\["), timeout=PATIENCE_MS)
+    expect(page.get_by_role("dialog").get_by_text("Writing")).to_be_visible()
+    page.locator(".st-key-use_lyrics button").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_label("Lyrics", exact=True)).to_have_value(re.compile(r"\["))
     expect(page.get_by_role("button", name="Rewrite lyrics")).to_be_visible()

@@ -21,6 +21,7 @@ from data.repositories import songs as song_rows
 from data.repositories.accounts import LastAdmin
 from data.uploads import BadUpload
 from serving import attempts, privacy
+from serving.account_confirm import NotConfirmed, Shown, confirm
 from serving.account_proofs import ask_reset
 from serving.accounts import CodeNeeded, WrongPassword
 from serving.attempts import Fenced
@@ -214,30 +215,28 @@ def test_leaving_takes_the_password_and_the_code(services, make_person, make_acc
     ada = make_person("ada", WORD)
     with database.transaction() as session:
         accounts.set_password(session, ada.account.id, hash_password(PASSWORD))
-    asked = {"address": "", "session_id": None}
     with pytest.raises(WrongPassword):
-        privacy.confirm(services, ada.account, password="wrong", code="", **asked)
+        confirm(services, ada.account, Shown(password="wrong"))
     with pytest.raises(CodeNeeded):
-        privacy.confirm(services, ada.account, password=PASSWORD, code="", **asked)
-    privacy.confirm(services, ada.account, password=PASSWORD, code="aaaa-bbbb-cccc", **asked)
+        confirm(services, ada.account, Shown(password=PASSWORD))
+    confirm(services, ada.account, Shown(password=PASSWORD, code="aaaa-bbbb-cccc"))
     bob = make_account("bob")
     with database.transaction() as session:
         accounts.set_password(session, bob.id, hash_password(PASSWORD))
-    privacy.confirm(services, bob, password=PASSWORD, code="", **asked)
+    confirm(services, bob, Shown(password=PASSWORD))
 
 
 def test_without_a_password_only_a_fresh_session_lets_somebody_leave(services, make_account, database) -> None:
     eve = make_account("eve")
     with database.transaction() as session:
         begun = sessions.begin(session, eve.id, days=1)
-    asked = {"password": "", "code": "", "address": ""}
-    privacy.confirm(services, eve, session_id=begun.session_id, **asked)
-    with pytest.raises(privacy.NotConfirmed):
-        privacy.confirm(services, eve, session_id=None, **asked)
+    confirm(services, eve, Shown(session_id=begun.session_id))
+    with pytest.raises(NotConfirmed):
+        confirm(services, eve, Shown())
     with database.transaction() as session:
         session.execute(text("UPDATE session SET created_at = now() - interval '11 minutes'"))
-    with pytest.raises(privacy.NotConfirmed):
-        privacy.confirm(services, eve, session_id=begun.session_id, **asked)
+    with pytest.raises(NotConfirmed):
+        confirm(services, eve, Shown(session_id=begun.session_id))
 
 
 def test_of_the_last_two_administrators_who_leave_at_once_one_stays(services, make_account, database) -> None:

@@ -154,7 +154,7 @@ class web_process:  # noqa: N801 - reads as a sentence
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not _alive(self._site.url):
             said = Path(self._log.name).read_text()[-2_000:]
             assert self._process.poll() is None, said

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -10,9 +11,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from data.database import Database
-from data.repositories import api_keys, audit
+from data.passwords import hash_password
+from data.repositories import api_keys, audit, second_factors, sessions
 from data.repositories.api_keys import KEYS_MAX, TooManyKeys, UnfitKey
 from data.repositories.texts import UnkeepableText
+from serving.account_confirm import NotConfirmed, Shown
+from serving.account_keys import make_key
+from serving.accounts import CodeNeeded, WrongCode, WrongPassword, put_password, sign_up
+from studio.words.account import Account
 from studio.words.api_key import ApiKey, Scope
 
 SOON = timedelta(hours=1)
@@ -60,7 +66,7 @@ def test_a_key_ends_at_once(account, database, change) -> None:
         elif change == "expired":
             session.execute(text("UPDATE api_key SET expires_at = now()"))
         elif change == "all revoked":
-            api_keys.revoke_all(session, account.id)
+            api_keys.revoke_all(session, account.id, actor=account.id)
         else:
             session.execute(text("UPDATE account SET deleted_at = now()"))
     assert opens(database, secret) is None
@@ -149,3 +155,75 @@ def test_no_scope_but_ours_can_be_kept(account, database) -> None:
 
     with pytest.raises(IntegrityError), database.transaction() as session:
         session.execute(text("UPDATE api_key SET scopes = ARRAY['read', 'admin']"))
+
+
+# making one as its owner
+
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def ada(services) -> Account:
+    with services.database.transaction() as session:
+        return sign_up(session, name="ada", email="", password=PASSWORD, signup_credits=0, now=services.now())
+
+
+def wish(services, account, shown: Shown, **more: object) -> tuple[ApiKey, str]:
+    return make_key(services, account, shown, **{"label": "script", "scopes": [Scope.READ], **more})  # type: ignore[arg-type]
+
+
+def test_a_key_takes_the_password_and_where_one_is_on_a_code(services, ada, database) -> None:
+    for shown in (Shown(), Shown(password="wrong password")):
+        with pytest.raises(WrongPassword):
+            wish(services, ada, shown)
+    _, first = wish(services, ada, Shown(password=PASSWORD))
+    with database.transaction() as session:
+        second_factors.begin(session, ada.id, "A" * 32, services.box)
+        second_factors.confirm(session, ada.id, ["aaaa-bbbb-cccc"])
+    with pytest.raises(CodeNeeded):
+        wish(services, ada, Shown(password=PASSWORD))
+    # a wish that cannot be met uses no code up
+    with pytest.raises(UnfitKey):
+        wish(services, ada, Shown(password=PASSWORD, code="aaaa-bbbb-cccc"), label="")
+    _, second = wish(services, ada, Shown(password=PASSWORD, code="aaaa-bbbb-cccc"))
+    with pytest.raises(WrongCode):
+        wish(services, ada, Shown(password=PASSWORD, code="aaaa-bbbb-cccc"))
+    assert None not in (opens(database, first), opens(database, second))
+    with database.transaction() as session:
+        assert len(api_keys.list_of(session, ada.id)) == 2
+
+
+def test_without_a_password_a_key_takes_a_fresh_session(services, account, database) -> None:
+    with database.transaction() as session:
+        here = sessions.begin(session, account.id, days=1).session_id
+    wish(services, account, Shown(session_id=here))
+    with database.transaction() as session:
+        session.execute(text("UPDATE session SET created_at = now() - interval '11 minutes'"))
+    for shown in (Shown(session_id=here), Shown()):
+        with pytest.raises(NotConfirmed, match="within ten minutes"):
+            wish(services, account, shown)
+
+
+def test_a_thief_s_key_does_not_outlive_a_new_password_of_the_same_moment(services, ada, database) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as session:
+            # The thief has shown the old password and stops at the account's row, which is held here.
+            session.execute(text("SELECT 1 FROM account WHERE id = :id FOR UPDATE"), {"id": ada.id})
+            making = pool.submit(wish, services, ada, Shown(password=PASSWORD))
+            _wait_for_a_lock(database)
+            put_password(session, ada, hash_password("another horse entirely"), actor=ada.id, revoke_keys=True)
+        with pytest.raises(NotConfirmed, match="signed out everywhere"):
+            making.result()
+    with database.transaction() as session:
+        assert api_keys.list_of(session, ada.id) == ()
+
+
+def _wait_for_a_lock(database: Database) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    for _ in range(1200):
+        with database.transaction() as session:
+            if session.execute(text(waiting)).scalar_one():
+                return
+        time.sleep(0.05)
+    pytest.fail("nobody waits")

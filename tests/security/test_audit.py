@@ -102,3 +102,28 @@ def test_a_key_in_a_file_is_seen(audit: ModuleType, tmp_path: Path) -> None:
     # put together here, so that this file itself holds nothing that looks like a key
     path.write_text("token = 'gh" + "p_" + "a1B2c3D4e5" * 4 + "'\nkey = '-----BEGIN RSA " + "PRIVATE KEY-----'\n")
     assert audit.leaked(tmp_path, [path]) == ["settings.py:1 GitHub Token", "settings.py:2 Private Key"]
+
+
+# put together here as well
+KEYS = {
+    "GitHub Token": "gh" + "p_" + "a1B2c3D4e5" * 4,
+    "AWS Access Key": "AK" + "IA" + "Q7R2" * 4,
+    "Artifactory Credentials": "AK" + "Cp8budTFpbypBqQbGJPz3RGCi28pPivfWczqjfYb9drAmd9LbRZbj6UpKFxJXA8ksWGc9fM",
+    "Cloudant Credentials": "cloudant_password = 'a1b2c3d4" + "e5f6a7b8" * 7 + "'",
+    "Stripe Access Key": "sk_" + "live_" + "a1B2" * 6,
+    "Private Key": "-----BEGIN OPENSSH " + "PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize("around", ["{}", "{}\r\nlast\r\n", "first\n  {}  \nlast", "first\n\n\t{}", '\ufeff"{}"\n'])
+def test_a_key_is_seen_wherever_its_line_stands(audit: ModuleType, tmp_path: Path, kind: str, around: str) -> None:
+    path = tmp_path / "notes.md"
+    path.write_bytes(around.format(KEYS[kind]).encode())
+    assert kind in {line.partition(" ")[2] for line in audit.leaked(tmp_path, [path])}
+
+
+def test_a_key_that_yaml_puts_together_from_two_lines_is_seen(audit: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text('token: "' + KEYS["GitHub Token"][:20] + "\\\n  " + KEYS["GitHub Token"][20:] + '"\n')
+    assert len(audit.leaked(tmp_path, [path])) == 1

@@ -14,6 +14,7 @@ from billing import ledger
 from data.repositories import accounts, audit, identities, sessions
 from data.repositories.accounts import checked_name
 from serving.account_identities import (
+    IDENTITIES_MAX,
     IdentityRefused,
     _name_like,
     account_for_identity,
@@ -209,3 +210,28 @@ def test_the_audit_log_is_never_changed(account, database, statement) -> None:
         session.execute(text(statement))
     with database.transaction() as session:
         assert len(audit.latest(session)) == 1
+
+
+def test_an_account_has_no_more_other_ways_in_than_it_may_even_when_linked_at_once(ada, database) -> None:
+    with database.transaction() as session:
+        for number in range(IDENTITIES_MAX - 1):
+            link_identity(session, ada, ISS, f"n{number}")
+    start = threading.Barrier(4)
+
+    def link(number: int) -> str:
+        start.wait()
+        try:
+            with database.transaction() as session:
+                link_identity(session, ada, ISS, f"late{number}")
+        except IdentityRefused as error:
+            return error.sentence
+        return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = sorted(pool.map(link, range(4)))
+    assert answers[0] == ""
+    assert set(answers[1:]) == {"An account has at most 10 other ways to sign in. Unlink one that you no longer need."}
+    with database.transaction() as session:
+        assert len(identities.list_of(session, ada.id)) == IDENTITIES_MAX
+        # one that is linked already stays, and may be linked again
+        link_identity(session, ada, ISS, "n0")

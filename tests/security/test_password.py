@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from data import passwords
 from data.passwords import WeakPassword, check_password, hash_password, verify_password
+from data.repositories import api_keys
 from serving.accounts import WrongPassword, change_password, sign_in, sign_up
+from studio.words.api_key import Scope
 
 PASSWORD = "correct horse battery"
 SCRIPTS = {
@@ -120,6 +122,15 @@ def test_changing_a_password_needs_the_old_one_and_checks_the_new_one(ada, datab
     change_password(database, ada, PASSWORD, "another horse entirely")
     with pytest.raises(WrongPassword):
         sign_in(database, "ada", PASSWORD)
+
+
+@pytest.mark.parametrize("revoke_keys", [True, False])
+def test_changing_a_password_ends_api_keys_only_if_so_wished(ada, database, revoke_keys) -> None:
+    with database.transaction() as session:
+        _, secret = api_keys.make(session, ada.id, "script", [Scope.READ])
+    change_password(database, ada, PASSWORD, "another horse entirely", revoke_keys=revoke_keys)
+    with database.transaction() as session:
+        assert (api_keys.of_secret(session, secret) is None) is revoke_keys
 
 
 def test_a_very_long_text_is_refused_without_being_hashed() -> None:

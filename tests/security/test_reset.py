@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from data.passwords import WeakPassword
-from data.repositories import accounts, audit, sessions
+from data.repositories import accounts, api_keys, audit, sessions
 from data.repositories.accounts import BadEmail
 from data.repositories.verifications import BadToken
 from serving.account_proofs import ask_reset, change_email, reset_password, verify_email
@@ -16,6 +16,7 @@ from serving.accounts import WrongPassword, sign_in, sign_up
 from serving.limits import TooManyRequests
 from serving.post_round import sweep
 from studio.words.account import Account
+from studio.words.api_key import Scope
 
 PASSWORD, NEW = "correct horse battery", "another horse entirely"
 
@@ -45,6 +46,22 @@ def test_the_link_sets_a_password_and_ends_every_session_and_ticket(ada, databas
         sign_in(database, "ada", PASSWORD)
     (note,) = letters.sent()
     assert (note["To"], "token=" in note.get_content()) == ("ada@example.org", False)
+
+
+def test_the_link_revokes_every_api_key(ada, database, letters) -> None:
+    with database.transaction() as session:
+        secrets = [api_keys.make(session, ada.id, f"key {number}", [Scope.READ])[1] for number in range(2)]
+    ask_reset(database, "ada@example.org")
+    token = letters.token()
+    with database.transaction() as session:
+        assert all(api_keys.of_secret(session, secret) for secret in secrets)
+    reset_password(database, token, NEW)
+    with database.transaction() as session:
+        assert [api_keys.of_secret(session, secret) for secret in secrets] == [None, None]
+        actions = [note.action for note in audit.latest(session, subject=ada.id, limit=3)]
+    assert actions == ["password_set", "key_revoked", "key_revoked"]
+    (note,) = letters.sent()
+    assert "ends every API key" in " ".join(note.get_content().split())
 
 
 def test_whoever_asks_learns_nothing_because_the_same_is_done(ada, database, letters) -> None:

@@ -18,10 +18,11 @@ from data.tables import Base
 from studio.words.account import Account
 from studio.words.brief import Brief
 from studio.words.ids import JobId
-from studio.words.job import JobState
+from studio.words.job import JobState, Stage
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-PASSWORDS = {f"melodeon_{name}": f"the {name}'s password" for name in ("app", "worker", "billing", "analyst")}
+NAMES = ("app", "worker", "billing", "analyst", "scaler")
+PASSWORDS = {f"melodeon_{name}": f"the {name}'s password" for name in NAMES}
 BOOKS = ("ledger_account", "transfer", "entry", "hold", "grant_block", "block_entry")
 MakeAccount = Callable[..., Account]
 
@@ -34,6 +35,7 @@ class Logins:
     worker: Database
     billing: Database
     analyst: Database
+    scaler: Database
 
     def of(self, name: str) -> Database:
         found: Database = getattr(self, name)
@@ -157,7 +159,7 @@ def _column(table: str) -> str:
     return "version" if table == "ledger_account" else "amount"
 
 
-@pytest.mark.parametrize("name", ["app", "worker", "billing", "analyst"])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_login_can_edit_the_books_or_take_more_power(logins: Logins, make_account: MakeAccount, name: str) -> None:
     make_account(credits=5)
     tries = [change.format(table=table, column=_column(table)) for table in BOOKS for change in CHANGES] + POWERS
@@ -318,6 +320,26 @@ def test_the_analyst_reads_nothing_that_people_wrote(logins: Logins) -> None:
     assert [pair for pair in seen if any(word in str(pair[1]) for word in personal)] == [("tag", "name")]
 
 
+# ---- the scaling policy ----------------------------------------------------------------------------------------------
+
+
+def test_the_scaler_reads_the_queue_and_nothing_else(
+    logins: Logins, database: Database, make_account: MakeAccount
+) -> None:
+    with_a_song_under_way(logins.app, make_account(credits=5))
+    with logins.scaler.transaction() as session:
+        assert queue_health.demand(session, [Stage.MUSIC]).ready_accounts == 1
+    given = rows(
+        database,
+        "SELECT DISTINCT table_name, privilege_type FROM information_schema.column_privileges"
+        " WHERE grantee = 'melodeon_scaler'",
+    )
+    assert given == [("job", "SELECT")]
+    assert refusal(logins.scaler, "SELECT brief FROM job") == "42501"
+    assert refusal(logins.scaler, "SELECT name FROM account") == "42501"
+    assert refusal(logins.scaler, "SELECT ledger_open('x')") == "42501"
+
+
 # ---- the rules themselves ------------------------------------------------------------------------------------------
 
 
@@ -376,7 +398,7 @@ def test_a_user_that_may_make_roles_need_not_be_superuser(postgres: EmbeddedPost
             session.connection(execution_options={"isolation_level": "AUTOCOMMIT"}).execute(text(statement))
 
     run("CREATE ROLE maker LOGIN CREATEROLE PASSWORD 'maker'")
-    for role in ("owner", "app", "worker", "billing", "analyst"):
+    for role in ("owner", *NAMES):
         run(f"GRANT melodeon_{role} TO maker WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
     run("CREATE DATABASE elsewhere OWNER maker")
     try:

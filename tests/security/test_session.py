@@ -13,7 +13,9 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from configs.settings import WebSettings
-from data.repositories import sessions
+from data.repositories import audit, sessions
+from serving.account_confirm import NotConfirmed, Shown
+from serving.account_sessions import end_session, sign_out_elsewhere
 from serving.accounts import change_password, sign_in, sign_up
 from serving.api.app import make_app
 from serving.api.services import Services
@@ -103,7 +105,7 @@ def test_a_stolen_cookie_dies_with_its_session(ada, services, tab, how) -> None:
         listed = elsewhere.get("/auth/sessions").json()["data"]["sessions"]
         assert [one["here"] for one in listed].count(True) == 1
         other = next(one for one in listed if not one["here"])
-        answer = elsewhere.delete(f"/auth/sessions/{other['id']}")
+        answer = elsewhere.request("DELETE", f"/auth/sessions/{other['id']}", json={"password": PASSWORD})
     else:
         with services.database.transaction() as session:
             sessions.revoke_all(session, ada.id)
@@ -173,8 +175,56 @@ def test_nobody_sees_or_ends_another_one_s_sessions(ada, services, tab) -> None:
     eve.post("/auth/sign-up", json={"name": "eve", "password": PASSWORD})
     (target,) = browser.get("/auth/sessions").json()["data"]["sessions"]
     assert len(eve.get("/auth/sessions").json()["data"]["sessions"]) == 1
-    assert eve.delete(f"/auth/sessions/{target['id']}").status_code == 404
+    assert eve.request("DELETE", f"/auth/sessions/{target['id']}", json={"password": PASSWORD}).status_code == 404
     assert browser.get("/auth/me").status_code == 200
+
+
+@pytest.mark.parametrize("which", ["one", "others"])
+def test_ending_other_sessions_takes_the_password_and_leaves_one_s_own(ada, services, tab, which) -> None:
+    here, *elsewhere = (tab() for _ in range(3))
+    for browser in (here, *elsewhere):
+        enter(browser)
+    listed = here.get("/auth/sessions").json()["data"]["sessions"]
+    path = "others" if which == "others" else next(one["id"] for one in listed if not one["here"])
+    for proof in ({}, {"password": "wrong password"}):
+        answer = here.request("DELETE", f"/auth/sessions/{path}", json=proof)
+        assert (answer.status_code, answer.json()["error"]) == (401, "wrong_password")
+    assert not any(is_dead(browser) for browser in elsewhere)
+    assert here.request("DELETE", f"/auth/sessions/{path}", json={"password": PASSWORD}).status_code == 204
+    assert [is_dead(browser) for browser in elsewhere].count(True) == (2 if which == "others" else 1)
+    assert not is_dead(here)
+    if which == "others":
+        with services.database.transaction() as session:
+            assert audit.latest(session, subject=ada.id)[0].action == "signed_out_elsewhere"
+
+
+def test_one_s_own_session_and_all_at_once_end_without_a_proof(ada, tab) -> None:
+    browser, other = tab(), tab()
+    enter(browser)
+    enter(other)
+    listed = browser.get("/auth/sessions").json()["data"]["sessions"]
+    own = next(one["id"] for one in listed if one["here"])
+    assert browser.request("DELETE", f"/auth/sessions/{own}", json={}).status_code == 204
+    assert is_dead(browser)
+    assert other.delete("/auth/sessions").status_code == 204
+    assert is_dead(other)
+
+
+def test_without_a_password_a_session_of_the_last_minutes_is_the_proof(services, make_account) -> None:
+    eve = make_account("eve")
+    with services.database.transaction() as session:
+        old, fresh, third = (sessions.begin(session, eve.id, days=1).session_id for _ in range(3))
+        session.execute(
+            text("UPDATE session SET created_at = now() - interval '11 minutes' WHERE id = :id"), {"id": old}
+        )
+    with pytest.raises(NotConfirmed):
+        end_session(services, eve, third, Shown(session_id=old))
+    with pytest.raises(NotConfirmed):
+        sign_out_elsewhere(services, eve, Shown(session_id=old))
+    end_session(services, eve, third, Shown(session_id=fresh))
+    sign_out_elsewhere(services, eve, Shown(session_id=fresh))
+    with services.database.transaction() as session:
+        assert [one.id for one in sessions.list_of(session, eve.id)] == [fresh]
 
 
 def test_no_token_is_ever_in_an_answer(ada, tab) -> None:

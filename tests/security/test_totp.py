@@ -15,9 +15,11 @@ from data.one_time_codes import address_of, new_recovery_codes, new_secret, step
 from data.passwords import hash_password
 from data.repositories import audit, second_factors
 from data.sealed import BrokenSeal, SealedBox
+from serving.account_confirm import Shown
 from serving.account_factors import SecondFactorOn, totp_begin, totp_confirm, totp_end
 from serving.account_proofs import verify_email
 from serving.accounts import CodeNeeded, SignInLocked, WrongCode, WrongPassword, put_password, sign_in, sign_up
+from serving.api.services import Services
 from serving.limits import TooManyRequests
 from studio.errors import MelodeonError
 from studio.words.account import Account
@@ -178,10 +180,34 @@ def test_the_code_that_puts_it_in_force_cannot_be_guessed_either(ada, database) 
     assert answers == [WrongCode] * 5 + [TooManyRequests] * 2
 
 
-def test_switching_it_off_needs_the_password_and_takes_everything_away(ada, factor, database, letters) -> None:
-    with pytest.raises(WrongPassword):
-        totp_end(database, ada, password="wrong password")
-    totp_end(database, ada, password=PASSWORD)
+@pytest.fixture
+def house(services) -> Services:
+    """The services of an installation whose seal key and clock are those of these tests."""
+
+    class House(Services):
+        box = BOX
+        now = staticmethod(lambda: NOW)
+
+    return House(**{name: getattr(services, name) for name in (*Services.__slots__, "payments")})
+
+
+@pytest.mark.parametrize("by", ["code", "recovery code"])
+def test_switching_it_off_needs_both_proofs_and_takes_everything_away(
+    ada, factor, house, database, letters, by
+) -> None:
+    secret, codes = factor
+    right = code_at(secret, NOW) if by == "code" else codes[0]
+    for wrong, error in (
+        (Shown(password="wrong password", code=right), WrongPassword),
+        (Shown(code=right), WrongPassword),
+        (Shown(password=PASSWORD), CodeNeeded),
+        (Shown(password=PASSWORD, code=code_at(secret, NOW + 3 * STEP)), WrongCode),
+    ):
+        with pytest.raises(error):
+            totp_end(house, ada, wrong)
+    with database.transaction() as session:
+        assert second_factors.is_on(session, ada.id)
+    totp_end(house, ada, Shown(password=PASSWORD, code=right))
     assert enter(database, "").id == ada.id
     with database.transaction() as session:
         assert second_factors.recovery_codes_left(session, ada.id) == 0
@@ -215,7 +241,7 @@ def test_a_sign_in_under_way_opens_nothing_once_the_password_is_another(ada, fac
             session.execute(text("SELECT 1 FROM totp FOR UPDATE"))
             entering = pool.submit(enter, database, code)
             wait_for_a_lock(database)
-            put_password(session, ada, hash_password("another horse entirely"), actor=ada.id)
+            put_password(session, ada, hash_password("another horse entirely"), actor=ada.id, revoke_keys=True)
         with pytest.raises(WrongPassword):
             entering.result()
     assert enter(database, code_at(secret, NOW + STEP), now=NOW + STEP, password="another horse entirely").id == ada.id

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -269,6 +270,12 @@ HARMLESS_PICTURES: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
+KINDS = (
+    len(BAD_SOUNDS) + len(BAD_PICTURES) - len(BAD_FOR_BOTH)
+    + len(HARMLESS_SOUNDS) + len(HARMLESS_PICTURES) + len(playlists(""))
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trap() -> Iterator[tuple[str, list[str]]]:
     """An address, and whoever called there."""
@@ -327,10 +334,12 @@ def test_a_good_picture_comes_out_as_a_webp(name: str) -> None:
 def test_every_hostile_sound_is_refused_with_a_sentence(tmp_path: Path, trap: tuple[str, list[str]]) -> None:
     address, callers = trap
     hostile = {name: make() for name, make in BAD_SOUNDS.items()} | playlists(address)
-    for name, content in hostile.items():
-        assert refusal(lambda content=content: check_sound(content, tmp_path)).endswith("."), name
+    with watched() as seen:
+        for name, content in hostile.items():
+            assert refusal(lambda content=content: check_sound(content, tmp_path)).endswith("."), name
     assert list(tmp_path.iterdir()) == []
     assert callers == []
+    assert seen["most_bytes"] <= MEMORY_BYTES
 
 
 def test_every_hostile_picture_is_refused_with_a_sentence(trap: tuple[str, list[str]]) -> None:
@@ -341,6 +350,67 @@ def test_every_hostile_picture_is_refused_with_a_sentence(trap: tuple[str, list[
             assert refusal(lambda content=content: check_picture(content)).endswith("."), name
     assert callers == []
     assert seen["most_bytes"] <= MEMORY_BYTES
+
+
+def zip_slip() -> bytes:
+    """An archive that would write beside its folder, and unpacks to far more than it has."""
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../../../tmp/melodeon-slipped", "out")
+        archive.writestr("/etc/melodeon-slipped", "out")
+        archive.writestr("bomb", b"\0" * (8 << 20))
+    return packed.getvalue()
+
+
+def spoilt(address: str) -> dict[str, bytes]:
+    """Good files that were cut, whose bytes were changed, and that are something else as well."""
+    found: dict[str, bytes] = {}
+    good = {**GOOD_SOUNDS, **GOOD_PICTURES}
+    others = {"a zip that slips": zip_slip(), "an HLS list": playlists(address)["an HLS list"], "a program": b"\x7fELF"}
+    for name, content in good.items():
+        for eighths in range(1, 8):
+            found[f"{eighths}/8 of a {name}"] = content[: len(content) * eighths // 8]
+        for seed in range(8):
+            chance = np.random.default_rng(seed)
+            bytes_ = bytearray(content)
+            for place in chance.integers(4, len(bytes_), size=1 + 4 * seed):  # the first bytes stay: it gets in
+                bytes_[place] = int(chance.integers(256))
+            found[f"a {name} with {1 + 4 * seed} bytes changed"] = bytes(bytes_)
+        for other, more in others.items():
+            found[f"a {name} that is {other} too"] = content[: len(content) // 2] + more
+            found[f"{other} that is a {name} too"] = more + content
+    return found
+
+
+def outcome(content: bytes, folder: Path) -> bytes:
+    """What is left of a file: of a sound its samples alone, of a picture its pixels alone; nothing when refused."""
+    left: list[bytes] = []
+    told = refusal(lambda: left.append(check_sound(content, folder).path.read_bytes()))
+    if told:
+        told = refusal(lambda: left.append(check_picture(content)))
+    assert left or told.endswith(".")
+    return b"".join(left)
+
+
+@pytest.mark.parametrize("most", [16, pytest.param(1_000, marks=pytest.mark.long)], ids=["some", "all"])
+def test_a_spoilt_file_is_refused_or_made_harmless(tmp_path: Path, trap: tuple[str, list[str]], most: int) -> None:
+    address, callers = trap
+    everything = spoilt(address)
+    assert KINDS + len(everything) >= 200
+    with watched() as seen:
+        for name, content in list(everything.items())[:: max(1, len(everything) // most)]:
+            left = outcome(content, tmp_path)
+            assert left[:4] in (b"", b"RIFF"), name  # WAV or WebP, written by us
+            assert b"melodeon-slipped" not in left, name
+            assert b"/stolen" not in left, name
+    assert not Path("/tmp/melodeon-slipped").exists()
+    assert callers == []
+    assert seen["most_bytes"] <= MEMORY_BYTES
+
+
+def test_the_limits_are_those_that_were_promised() -> None:
+    assert MEMORY_BYTES <= 512 << 20
+    assert uploads.LIFE_S <= 20
 
 
 @pytest.mark.parametrize("name", HARMLESS_SOUNDS)
@@ -373,8 +443,7 @@ def test_a_picture_is_turned_upright_and_made_smaller() -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    kinds = len(BAD_SOUNDS) + len(BAD_PICTURES) + len(HARMLESS_SOUNDS) + len(HARMLESS_PICTURES) + len(playlists(""))
-    assert kinds - len(BAD_FOR_BOTH) >= 50
+    assert KINDS >= 50
 
 
 class watched:  # noqa: N801 - reads as a sentence

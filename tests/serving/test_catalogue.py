@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 import configs
+from configs.settings import settings
 from serving.catalogue import (
     BadCatalogue,
     NoEngine,
+    Reread,
     UnknownEngine,
     catalogue,
     default_engine,
@@ -215,3 +218,66 @@ def test_a_missing_catalogue_is_refused(tmp_path: Path):
 
 def test_every_application_of_the_catalogue_is_named_once():
     assert sorted(catalogue().applications()) == ["covers", "songs", "words"]
+
+
+def names(catalogue: object) -> list[str]:
+    return [spec.name for spec in catalogue.engines()]
+
+
+def test_a_catalogue_that_changes_is_read_again_and_one_that_does_not_is_not(tmp_path: Path):
+    path, reads = written(tmp_path, ENTRY), []
+
+    def read(*paths: Path) -> object:
+        reads.append(paths)
+        return read_catalogue(*paths)
+
+    kept = Reread(read)
+    assert names(kept.of(path)) == names(kept.of(path)) == ["mine"]
+    assert len(reads) == 1
+    written(tmp_path, ENTRY + ENTRY.replace("[mine]", "[yours]"))
+    assert names(kept.of(path)) == ["mine", "yours"]
+
+
+@pytest.mark.parametrize("broken", ["[mine", "[mine]\nbody = 3\n", None])
+def test_a_catalogue_that_breaks_leaves_what_was_there_and_the_log_says_why(tmp_path: Path, broken: str | None):
+    path, kept = written(tmp_path, ENTRY), Reread(read_catalogue)
+    kept.of(path)
+    path.unlink() if broken is None else path.write_text(broken)
+    with capture_logs() as lines:
+        assert names(kept.of(path)) == names(kept.of(path)) == ["mine"]
+    assert [(line["event"], line["code"]) for line in lines] == [("catalogue.kept", "bad_catalogue")], "once, not twice"
+    written(tmp_path, ENTRY.replace("[mine]", "[yours]"))
+    assert names(kept.of(path)) == ["yours"]
+
+
+def test_a_catalogue_that_never_could_be_used_is_refused_again_and_again(tmp_path: Path):
+    kept = Reread(read_catalogue)
+    for _ in range(2):
+        with pytest.raises(BadCatalogue):
+            kept.of(tmp_path / "none.toml")
+
+
+def test_a_process_that_runs_offers_an_engine_as_soon_as_both_files_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    serve_file, own = tmp_path / "serve.yaml", tmp_path / "own.toml"
+    serve_file.write_text("applications: [{name: songs, args: {engine: builtin-song}}]")
+    own.write_text("")
+    monkeypatch.setenv("MELODEON_SERVE__CONFIG", str(serve_file))
+    monkeypatch.setenv("MELODEON_SERVE__ENGINES_FILE", str(own))
+    settings.cache_clear()
+    try:
+        assert names(catalogue()) == ["builtin-song"]
+        own.write_text('[my-turbo]\nlike = "tiny-ace-step-turbo"\n')
+        assert "my-turbo" in names(known())
+        serve_file.write_text(
+            "applications: [{name: next, args: {engine: my-turbo}}, {name: songs, args: {engine: builtin-song}}]"
+        )
+        assert names(catalogue()) == ["my-turbo", "builtin-song"]
+        assert default_engine(BriefKind.SONG) == "my-turbo"
+        assert catalogue().application_of("my-turbo") == "next"
+        serve_file.write_text("applications: [{name: next, args: {engine: my-turb}}]")
+        assert names(catalogue()) == ["my-turbo", "builtin-song"], "a name that is in no catalogue changes nothing"
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()

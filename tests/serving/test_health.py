@@ -10,8 +10,10 @@ from configs.settings import Settings
 from data.database import Database
 from data.embedded_postgres import free_port
 from data.folder_store import FolderStore
+from data.repositories import outbox
 from serving import health
 from serving.client import GatewayClient
+from studio.words.letter import LetterKind
 
 
 def url_of(database: Database) -> str:
@@ -64,6 +66,44 @@ def test_a_queue_without_a_worker_is_told(database: Database) -> None:
     assert "var/log/worker.log" in check.sentence
 
 
+def _letter(database: Database, *, age: str, given_up_after: str | None = None) -> None:
+    with database.transaction() as session:
+        outbox.put(session, LetterKind.RESET_PASSWORD, "ada@example.org", None)
+        session.execute(
+            text(
+                "UPDATE mail SET created_at = now() - CAST(:age AS interval),"
+                " given_up_at = now() - CAST(:age AS interval) + CAST(:after AS interval)"
+                " WHERE created_at = now()"
+            ),
+            {"age": age, "after": given_up_after},
+        )
+
+
+def test_letters_that_were_refused_or_lost_long_ago_are_a_remark(database: Database) -> None:
+    assert health.check_letters(database).sentence == "0 letters wait, none was given up in the last 30 days."
+    _letter(database, age="5 minutes")
+    _letter(database, age="2 hours", given_up_after="1 minute")
+    _letter(database, age="5 days", given_up_after="73 hours")
+    check = health.check_letters(database)
+    assert check.ok
+    assert check.sentence.startswith("1 letter waits. 2 were given up")
+    assert "var/log/worker.log" in check.sentence
+
+
+@pytest.mark.parametrize(
+    ("age", "given_up_after", "said"),
+    [("3 days 2 hours", "73 hours", "0 letters wait; 1 given up since yesterday"), ("2 hours", None, "oldest for 2 h")],
+)
+def test_letters_that_do_not_get_out_are_told(
+    database: Database, age: str, given_up_after: str | None, said: str
+) -> None:
+    _letter(database, age=age, given_up_after=given_up_after)
+    check = health.check_letters(database)
+    assert not check.ok
+    assert said in check.sentence
+    assert "MELODEON_MAIL__" in check.sentence
+
+
 def test_secrets_that_others_can_read_are_named(tmp_path: Path) -> None:
     assert not health.check_secrets(tmp_path).ok
     load_or_create(tmp_path)
@@ -114,6 +154,7 @@ def test_one_broken_part_does_not_hide_the_others(database: Database, tmp_path: 
         "database": True,
         "database logins": True,
         "worker": False,
+        "letters": True,
         "object store": True,
         "gateway": False,
         "address": True,

@@ -551,3 +551,25 @@ def test_sigterm_waits_for_work_and_cancel_reaches_the_process(database, account
     assert look(database, account, second).state is JobState.CANCELLED
     assert sweep_database(database, rule=RULE).expired == 0
     assert balance(database, account) == (100, 0)
+
+
+@pytest.mark.parametrize(("stage", "attempts"), [("lyrics", 2), ("song", 2), ("cover", 1), ("tags", 1)])
+def test_a_replica_that_dies_in_any_stage_costs_no_song(
+    database, account, ask, claim, do_work, job_gateway, stage: str, attempts: int
+) -> None:
+    job_gateway.plans[stage] = ["broken"]
+    job = ask(account)
+    pauses = do_work(claim(account))
+    assert len(pauses) == attempts - 1
+    if pauses:
+        time.sleep(pauses[0] + 0.1)
+        do_work(claim(account))
+    ended = look(database, account, job)
+    assert (ended.state, ended.attempt) == (JobState.PROCESSED, attempts)
+    calls = job_gateway.calls()
+    assert calls[stage] == 2
+    assert calls["lyrics"] == 1 + (stage == "lyrics"), "words that were written are kept"
+    for song in songs_of(database, account):
+        assert AssetRole.COVER in song.assets
+        assert song.tags
+    assert balance(database, account) == (98, 0)

@@ -16,6 +16,7 @@ from data.repositories import accounts, api_keys, audit, identities, second_fact
 from serving.accounts import expect_email
 from serving.api.services import Services
 from studio.words.account import Account, Role
+from studio.words.api_key import Scope
 from studio.words.ids import AccountId
 from studio.words.letter import TokenPurpose
 from ui import state
@@ -25,7 +26,7 @@ from ui.widgets.people import ACTIONS, ROLES
 
 PAGES = Path(__file__).parents[2] / "ui" / "pages"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
-PASSWORD = "correct horse battery"
+PASSWORD, NEW = "correct horse battery", "another horse entirely"
 
 
 @pytest.fixture
@@ -181,8 +182,12 @@ def _other_ways(services, account) -> None:
 
 def test_a_key_is_shown_once_and_revoked_at_once(wired: Services, ada: Account) -> None:
     page = open_page(wired, "account", ada, tab="API keys")
-    field(page, "What is it for?").set_value("My [script](http://x)")
-    button(page, "Make a key").click().run()
+    for password in ("wrong password", PASSWORD):
+        assert not page.code
+        field(page, "What is it for?").set_value("My [script](http://x)")
+        field(page, "Your password").set_value(password)
+        button(page, "Make a key").click().run()
+        assert bool(page.error) == (password != PASSWORD)
     secret = page.code[0].value
     with wired.database.transaction() as session:
         opened = api_keys.of_secret(session, secret)
@@ -194,6 +199,74 @@ def test_a_key_is_shown_once_and_revoked_at_once(wired: Services, ada: Account) 
     with wired.database.transaction() as session:
         assert api_keys.of_secret(session, secret) is None
         assert [note.action for note in audit.latest(session)][:2] == ["key_revoked", "key_made"]
+
+
+def test_switching_the_second_step_off_takes_a_code_too(wired: Services, ada: Account) -> None:
+    with wired.database.transaction() as session:
+        second_factors.begin(session, ada.id, pyotp.random_base32(32), wired.box)
+        second_factors.confirm(session, ada.id, ("aaaa-bbbb-cccc",))
+    page = open_page(wired, "account", ada, tab="Security")
+    for code in ("", "aaaa-bbbb-cccc"):
+        field(page, "Your password").set_value(PASSWORD)
+        field(page, "Code from your app, or a recovery code").set_value(code)
+        button(page, "Switch it off").click().run()
+        assert bool(page.error) == (not code)
+    with wired.database.transaction() as session:
+        assert not second_factors.is_on(session, ada.id)
+
+
+@pytest.mark.parametrize("ticked", [True, False])
+def test_changing_the_password_asks_what_becomes_of_the_keys(wired: Services, ada: Account, ticked: bool) -> None:
+    with wired.database.transaction() as session:
+        _, secret = api_keys.make(session, ada.id, "script", [Scope.READ])
+    page = open_page(wired, "account", ada, tab="Security")
+    for label, words in (("Present password", PASSWORD), ("New password", NEW), ("New password again", NEW)):
+        field(page, label).set_value(words)
+    box = next(found for found in page.checkbox if found.label == "Also revoke my API keys")
+    assert box.value is False
+    box.set_value(ticked)
+    button(page, "Change password").click().run()
+    assert not page.error
+    with wired.database.transaction() as session:
+        assert (api_keys.of_secret(session, secret) is None) is ticked
+
+
+def test_other_sessions_end_by_the_password_and_all_of_them_at_a_press(wired: Services, ada: Account) -> None:
+    with wired.database.transaction() as session:
+        other = sessions.begin(session, ada.id, days=1).session_id
+    page = open_page(wired, "account", ada, tab="Security")
+    assert "At most 100 browsers" in said(page)
+    for password in ("wrong password", PASSWORD):
+        next(found for found in page.text_input if found.key == f"end_{other}_password").set_value(password)
+        button(page, "End this session").click().run()
+        assert bool(page.error) == (password != PASSWORD)
+    with wired.database.transaction() as session:
+        (here,) = sessions.list_of(session, ada.id)
+        sessions.begin(session, ada.id, days=1)
+    page.run()
+    next(found for found in page.text_input if found.key == "elsewhere_password").set_value(PASSWORD)
+    button(page, "End all other sessions").click().run()
+    with wired.database.transaction() as session:
+        assert [one.id for one in sessions.list_of(session, ada.id)] == [here.id]
+    button(page, "Sign out everywhere").click().run()
+    with wired.database.transaction() as session:
+        assert sessions.list_of(session, ada.id) == ()
+
+
+def test_an_administrator_signs_somebody_out_everywhere(wired: Services, ada: Account) -> None:
+    bob = someone(wired, "bob")
+    with wired.database.transaction() as session:
+        sessions.begin(session, bob.id, days=1)
+        _, secret = api_keys.make(session, bob.id, "script", [Scope.READ])
+    page = open_page(wired, "admin", ada)
+    next(found for found in page.button if found.key == f"end_all_{bob.id}").click().run()
+    assert not page.error
+    with wired.database.transaction() as session:
+        assert sessions.list_of(session, bob.id) == ()
+        assert len(sessions.list_of(session, ada.id)) == 1
+        assert api_keys.of_secret(session, secret) is None
+        (note, *_) = audit.latest(session, subject=bob.id)
+    assert (note.actor, note.action) == (ada.id, "signed_out_everywhere")
 
 
 def test_leaving_takes_the_name_and_the_password(wired: Services, ada: Account) -> None:

@@ -10,7 +10,6 @@ from streamlit.testing.v1 import AppTest
 
 import configs
 from configs.settings import settings
-from serving import catalogue
 from serving.contract import ApplicationHealth, HealthAnswer
 from ui import wiring
 
@@ -36,7 +35,7 @@ def gateway_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sa
             pass
 
     def forget() -> None:
-        for cached in (settings, catalogue.known, catalogue.catalogue, wiring.services):
+        for cached in (settings, wiring.services):
             cached.cache_clear()
         wiring.engine_health.clear()
 
@@ -67,7 +66,7 @@ def _page() -> None:
 
 
 def drawn() -> AppTest:
-    page = AppTest.from_function(_page).run()
+    page = AppTest.from_function(_page, default_timeout=60).run()
     assert not page.exception
     return page
 

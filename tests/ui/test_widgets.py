@@ -18,6 +18,7 @@ from studio.words.job import JobState
 from studio.words.song import Song
 from ui import state
 from ui.widgets.account_forms import browser_name
+from ui.widgets.avatar import colour_of
 from ui.widgets.plain import credits_text, escape
 from ui.widgets.song_actions import ACTIONS, brief_of
 from ui.widgets.song_cards import as_card, engine_label, menu, title_of
@@ -92,6 +93,16 @@ def test_a_card_shows_marks_only_its_owner_needs_and_always_the_label() -> None:
     published = song(published=True)
     assert as_card(published, viewer=ADA)["badges"] == ["Take 1", "Published", "AI-generated"]
     assert as_card(published, viewer=None)["badges"] == ["AI-generated"]
+
+
+def test_a_card_shows_who_made_the_song() -> None:
+    pictured = song(artist_avatar="avatars/acc_1/0123456789abcdef01234567.webp")
+    card = as_card(pictured, viewer=None)
+    assert card["artist_picture"] == f"/api/v1/songs/{pictured.id}/files/artist?v=0123456789ab"
+    plain = as_card(song(JobState.QUEUED), viewer=ADA)
+    assert plain["artist_picture"] == ""
+    assert plain["artist_colour"] == card["artist_colour"] == colour_of("Ada")
+    assert as_card(song(artist="bob"), viewer=None)["artist_colour"] != colour_of("Ada")
 
 
 def test_a_song_that_is_not_ready_cannot_be_played_but_says_why() -> None:

@@ -7,8 +7,9 @@ import click
 from data import access
 from data.database import Session
 from data.passwords import check_password, hash_password
-from data.repositories import accounts, api_keys, audit, sessions
+from data.repositories import accounts, api_keys, audit
 from serving.account_factors import end_second_factor
+from serving.account_sessions import sign_out_everywhere
 from serving.accounts import put_password, set_role
 from studio.words.account import Account, Role
 from ui.cli.session import operator_services
@@ -23,11 +24,11 @@ def account() -> None:
 @click.argument("name")
 @click.password_option(help="Asked for when absent.")
 def reset_password(name: str, password: str) -> None:
-    """Set a new password for the account NAME; every session of it ends."""
+    """Set a new password for the account NAME; every session and every API key of it ends."""
     check_password(password, of=(name,))
     with operator_services() as services, services.database.transaction() as session:
-        put_password(session, _named(session, name), hash_password(password), actor=audit.OPERATOR)
-    click.echo(f"{name} has a new password; every session of it has ended.")
+        put_password(session, _named(session, name), hash_password(password), actor=audit.OPERATOR, revoke_keys=True)
+    click.echo(f"{name} has a new password; every session and every API key of it has ended.")
 
 
 @account.command()
@@ -54,10 +55,7 @@ def second_factor_off(name: str) -> None:
 def sign_out(name: str) -> None:
     """End every session and every API key of the account NAME."""
     with operator_services() as services, services.database.transaction() as session:
-        found = _named(session, name)
-        sessions.revoke_all(session, found.id)
-        api_keys.revoke_all(session, found.id)
-        audit.note(session, audit.OPERATOR, "signed_out_everywhere", found.id)
+        sign_out_everywhere(session, _named(session, name).id, actor=audit.OPERATOR, keys_too=True)
     click.echo(f"Every session and every API key of {name} has ended.")
 
 

@@ -19,6 +19,7 @@ from ui.cli.models import models
 from ui.cli.simulate import simulate
 from ui.cli.song import song
 from ui.cli.up import up
+from ui.cli.verify import verify
 
 EXIT_ERROR = 1
 EXIT_BAD_INPUT = 2
@@ -44,6 +45,7 @@ for command in (
     simulate,
     backup,
     restore,
+    verify,
 ):
     melodeon.add_command(command)
 

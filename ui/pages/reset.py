@@ -16,7 +16,7 @@ _, middle, _ = st.columns([1, 3, 1])
 with middle, told():
     if token:
         st.title("Choose a new password", anchor=False)
-        st.caption("Every browser that is signed in with the old one will be signed out.")
+        st.caption("Every browser that is signed in will be signed out, and every API key of the account is revoked.")
         new = draw_new_password("reset", label="Set this password")
         if new is not None:
             account = reset_password(services().database, token, new, address=auth.here())

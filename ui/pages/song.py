@@ -3,7 +3,7 @@
 import streamlit as st
 
 from data import access
-from data.repositories import accounts, songs
+from data.repositories import songs
 from studio.words.ids import SongId, is_id
 from ui.widgets.heading import draw_title
 from ui.widgets.map import DISCOVER
@@ -13,11 +13,10 @@ from ui.wiring import services
 
 viewer = st.session_state.get("account")
 song_id = st.query_params.get("id", "")
-song = artist = None
+song = None
 if is_id(song_id, noun="song"):
     with services().database.transaction() as session:
         song = songs.by_id(session, SongId(song_id))
-        artist = accounts.by_id(session, song.account_id) if song else None
 if song is None or not access.may_see(viewer, song):
     draw_title("Song")
     show_problem(access.NotFound("song"))
@@ -31,7 +30,7 @@ if has_cover(song):
     with picture:
         draw_cover(song)
 with heading:
-    draw_heading(song, services(), artist_avatar=artist.avatar_key if artist else "")
+    draw_heading(song, services())
     with told():
         draw_actions(song, viewer=viewer)
 left, right = st.columns([3, 2], gap="large")

@@ -5,6 +5,7 @@ from pathlib import Path
 import melodeon_ui
 import streamlit as st
 
+from serving.account_factors import owes_factor
 from studio.errors import MelodeonError
 from ui import auth, state
 from ui.widgets.account_menu import draw_account_menu
@@ -23,8 +24,9 @@ except MelodeonError as error:
     show_problem(error)
     st.button("Try again", icon=":material/refresh:")
     st.stop()
-st.session_state["account"] = account
-navigation = st.navigation(pages(account))
+owing = account if account is not None and owes_factor(services(), account) else None
+st.session_state["owing"], st.session_state["account"] = owing, None if owing else account
+navigation = st.navigation(pages(st.session_state["account"]))
 st.logo(SYMBOL, size="large")
 
 # Before the page runs: so the player keeps its place in the tree and survives every page change.
@@ -32,7 +34,7 @@ player = melodeon_ui.player(stop=state.signed_out())
 exchange = state.exchange()
 melodeon_ui.session_bridge(exchange.op, exchange.nonce, exchange.ticket)
 with st.sidebar:
-    if account is not None:
+    if account is not None and owing is None:
         rail = melodeon_ui.job_rail()
         if rail.finished:
             st.toast("Your songs are ready.", icon=":material/music_note:", duration="long")

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from data.repositories import second_factors
 from serving import privacy
+from serving.account_confirm import NotConfirmed, confirm
 from serving.api.services import Services
 from serving.api.views import PREFIX
 from studio.words.account import Account
 from ui import auth, state
+from ui.widgets.account_proof import asked_of, draw_proof
 from ui.widgets.plain import escape
 from ui.widgets.problem import told
 
@@ -29,26 +30,17 @@ def draw_deletion(services: Services, account: Account) -> None:
         "your credits are gone. Only the books keep their lines, under a number instead of your name. "
         "**Nobody can bring it back.**"
     )
-    with services.database.transaction() as session:
-        asks_code = second_factors.is_on(session, account.id)
+    asked = asked_of(services, account)
     with st.form("delete_account", clear_on_submit=True):
         typed = st.text_input(f"Type your name to confirm: {escape(account.name)}", autocomplete="off")
-        password = st.text_input(
-            "Your password",
-            type="password",
-            autocomplete="current-password",
-            help="Without a password: sign in anew by your provider, and leave this empty.",
-        )
-        code = st.text_input("Code from your app", autocomplete="one-time-code") if asks_code else ""
+        shown = draw_proof(asked, key="delete_account")
         pressed = st.form_submit_button("Delete my account for ever", icon=":material/delete_forever:")
     if not pressed:
         return
     with told():
         if typed.strip() != account.name:
-            raise privacy.NotConfirmed("What you typed is not your name.")
-        who = state.signed_in()
-        privacy.confirm(services, account, password=password, code=code, address=auth.here(),
-                        session_id=who.session_id if who else None)  # fmt: skip
+            raise NotConfirmed("What you typed is not your name.")
+        confirm(services, account, shown)
         privacy.delete(services, account)
         auth.forget()
         state.set_exchange("sign_out")

@@ -6,13 +6,15 @@ from typing import Final
 
 import streamlit as st
 
-from data.repositories import sessions
-from data.repositories.sessions import SignedIn
+from data.repositories.sessions import SESSIONS_MAX, SignedIn
+from serving.account_sessions import end_session, sign_out_elsewhere
 from serving.api.services import Services
 from studio.errors import MelodeonError
 from studio.words.account import Account
 from studio.words.ids import SessionId
 from ui import auth, state
+from ui.widgets.account_proof import Asked, asked_of, draw_proof
+from ui.widgets.problem import told
 
 
 class PasswordsDiffer(MelodeonError):
@@ -47,16 +49,20 @@ def draw_new_password(key: str, *, label: str) -> str | None:
 
 
 def draw_password_form(services: Services, account: Account) -> None:
-    """Change the password; every other session ends."""
+    """Change the password; every other session ends, and every API key if so wished."""
     with st.form("change_password", clear_on_submit=True):
         old = st.text_input("Present password", type="password", autocomplete="current-password")
         new = st.text_input("New password", type="password", autocomplete="new-password")
         again = st.text_input("New password again", type="password", autocomplete="new-password")
+        revoke_keys = st.checkbox(
+            "Also revoke my API keys",
+            help="Tick this when somebody may have known your password: they may have made a key with it.",
+        )
         pressed = st.form_submit_button("Change password")
     if pressed:
         if new != again:
             raise PasswordsDiffer
-        auth.change_password(services, account, old, new)
+        auth.change_password(services, account, old, new, revoke_keys=revoke_keys)
         st.toast("Your password is changed; other devices are signed out.", icon=":material/check:")
 
 
@@ -86,14 +92,30 @@ def browser_name(user_agent: str) -> str:
     return browser or system or re.sub(r"\s+", " ", user_agent)[:40] or "Unknown browser"
 
 
-def _end_session(services: Services, account: Account, session_id: SessionId) -> None:
-    with services.database.transaction() as session:
-        sessions.revoke_one(session, account.id, session_id)
+def _draw_end(services: Services, account: Account, asked: Asked, session_id: SessionId) -> None:
+    with st.popover("End"), st.form(f"end_{session_id}", clear_on_submit=True, border=False):
+        shown = draw_proof(asked, key=f"end_{session_id}")
+        pressed = st.form_submit_button("End this session", type="primary")
+    if pressed:
+        with told():
+            end_session(services, account, session_id, shown)
+            st.rerun()
+
+
+def _draw_end_others(services: Services, account: Account, asked: Asked) -> None:
+    with st.popover("Sign out everywhere else"), st.form("elsewhere", clear_on_submit=True, border=False):
+        shown = draw_proof(asked, key="elsewhere")
+        pressed = st.form_submit_button("End all other sessions", type="primary")
+    if pressed:
+        with told():
+            sign_out_elsewhere(services, account, shown)
+            st.rerun()
 
 
 def draw_sessions(services: Services, account: Account, signed_in: Sequence[SignedIn]) -> None:
     """The browsers that are signed in, each with a way to end it."""
     here = state.signed_in()
+    asked = asked_of(services, account)
     for browser in signed_in:
         current = here is not None and browser.id == here.session_id
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", border=True):
@@ -101,11 +123,17 @@ def draw_sessions(services: Services, account: Account, signed_in: Sequence[Sign
             if current:
                 st.badge("This one", color="green")
             else:
-                st.button("End", key=f"end_{browser.id}", on_click=_end_session, args=(services, account, browser.id))
+                _draw_end(services, account, asked, browser.id)
+    if len(signed_in) > 1:
+        _draw_end_others(services, account, asked)
     st.button(
         "Sign out everywhere",
         icon=":material/logout:",
         key="everywhere",
         on_click=auth.sign_out_everywhere,
         args=(services, account),
+    )
+    st.caption(
+        "Signing out everywhere ends this session too, and asks for nothing. Your API keys go on working. At most "
+        f"{SESSIONS_MAX} browsers can be signed in: one more ends the one that was not seen for longest."
     )

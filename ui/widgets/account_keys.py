@@ -6,11 +6,13 @@ from typing import Final
 import streamlit as st
 
 from data.repositories import api_keys
-from data.repositories.api_keys import LABEL_MAX
+from data.repositories.api_keys import KEYS_MAX, LABEL_MAX
+from serving.account_keys import make_key
 from serving.api.services import Services
 from studio.words.account import Account
 from studio.words.api_key import ApiKey, Scope
 from studio.words.ids import ApiKeyId
+from ui.widgets.account_proof import asked_of, draw_proof
 from ui.widgets.plain import escape
 from ui.widgets.problem import told
 
@@ -26,7 +28,12 @@ def draw_keys(services: Services, account: Account) -> None:
     """The keys that work, each with a way to end it."""
     with services.database.transaction() as session:
         keys = api_keys.list_of(session, account.id)
-    if not keys:
+    if keys:
+        st.caption(
+            f"At most {KEYS_MAX}. They go on working when you change your password, unless you say otherwise there; a "
+            "new password by a link in a letter revokes them all."
+        )
+    else:
         st.caption("You have no keys. A program or a script of yours would use one instead of your password.")
     for key in keys:
         _draw_key(services, account, key)
@@ -66,7 +73,7 @@ def _revoke(services: Services, account: Account, key_id: ApiKeyId) -> None:
 
 
 def draw_new_key(services: Services, account: Account) -> None:
-    """Make a key; its secret is shown once."""
+    """Make a key, once the person proved once more who they are; its secret is shown once."""
     secret = st.session_state.get("new_key")
     if secret:
         st.success("Copy your new key now: it is never shown again.", icon=":material/key:")
@@ -75,17 +82,18 @@ def draw_new_key(services: Services, account: Account) -> None:
             st.session_state.pop("new_key", None)
             st.rerun()
         return
+    asked = asked_of(services, account)
     with st.form("new_key_form", clear_on_submit=True):
         label = st.text_input("What is it for?", max_chars=LABEL_MAX, placeholder="My backup script")
         scopes = st.pills("What may it do?", list(Scope), selection_mode="multi", default=[Scope.READ],
                           format_func=SCOPES.__getitem__)  # fmt: skip
         life = st.selectbox("How long?", list(LIVES), index=1)
+        shown = draw_proof(asked, key="new_key")
         pressed = st.form_submit_button("Make a key", type="primary", icon=":material/add:")
     if pressed:
         days = LIVES[life]
         expires_at = None if days is None else services.now() + timedelta(days=days)
         with told():
-            with services.database.transaction() as session:
-                _, secret = api_keys.make(session, account.id, label, scopes, expires_at)
+            _, secret = make_key(services, account, shown, label=label, scopes=scopes, expires_at=expires_at)
             st.session_state["new_key"] = secret
             st.rerun()

@@ -7,13 +7,14 @@ from typing import Final
 import segno
 import streamlit as st
 
-from data.repositories import accounts, identities, second_factors, sessions
+from data.repositories import identities, second_factors, sessions
 from serving import account_factors, account_identities
 from serving.account_factors import NewFactor
 from serving.api.services import Services
 from studio.words.account import Account
 from ui import auth, oidc
 from ui.widgets.account_forms import draw_password_form, draw_sessions
+from ui.widgets.account_proof import asked_of, draw_proof
 from ui.widgets.heading import draw_heading
 from ui.widgets.map import RESET
 from ui.widgets.plain import escape
@@ -25,7 +26,7 @@ _QR_PX: Final = 220
 def draw_proofs(services: Services, account: Account) -> None:
     """By what somebody proves who they are: their password and the second step."""
     draw_heading("Password")
-    if not _has_password(services, account):
+    if not asked_of(services, account).password:
         st.markdown(
             "You sign in by another provider, so you have no password here, and no second step: that is the provider's."
         )
@@ -47,12 +48,6 @@ def draw_devices(services: Services, account: Account) -> None:
     if services.settings.oidc:
         draw_heading("Other ways to sign in")
         draw_other_ways(services, account)
-
-
-def _has_password(services: Services, account: Account) -> bool:
-    with services.database.transaction() as session:
-        known = accounts.credentials(session, account.name)
-    return known is not None and known.password_hash is not None
 
 
 def draw_second_step(services: Services, account: Account) -> None:
@@ -122,12 +117,13 @@ def _draw_recovery_codes(codes: tuple[str, ...]) -> None:
 def _draw_on(services: Services, account: Account, codes_left: int) -> None:
     st.badge("On", icon=":material/verified_user:", color="green")
     st.caption(f"{codes_left} of your recovery codes are left.")
+    asked = asked_of(services, account)
     with st.form("end_factor", clear_on_submit=True):
-        password = st.text_input("Your password", type="password", autocomplete="current-password")
+        shown = draw_proof(asked, key="end_factor")
         pressed = st.form_submit_button("Switch it off")
     if pressed:
         with told():
-            account_factors.totp_end(services.database, account, password=password, source=auth.here())
+            account_factors.totp_end(services, account, shown)
             st.rerun()
 
 
@@ -136,7 +132,7 @@ def draw_other_ways(services: Services, account: Account) -> None:
     with services.database.transaction() as session:
         linked = identities.list_of(session, account.id)
     # The only way in stays.
-    may_unlink = len(linked) > 1 or _has_password(services, account)
+    may_unlink = len(linked) > 1 or asked_of(services, account).password
     for one in linked:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", border=True):
             st.text(f"{one.issuer}\nlast seen {one.seen_at:%d %b %Y}")

@@ -14,6 +14,11 @@ _COLOURS: Final = ("#9c3d1f", "#7a4a12", "#4f5d16", "#1f6a4a", "#1c6474", "#2f55
 """Dark enough for white letters (contrast ≥ 4.5, WCAG 2.2)."""
 
 
+def colour_of(name: str) -> str:
+    """The colour that whoever is called so has without a picture, as ``#rrggbb``."""
+    return _COLOURS[hashlib.sha256(name.casefold().encode()).digest()[0] % len(_COLOURS)]
+
+
 def avatar_svg(name: str, picture: bytes = b"", *, width_px: int = 64) -> str:
     """A round picture as SVG text.
 
@@ -24,9 +29,8 @@ def avatar_svg(name: str, picture: bytes = b"", *, width_px: int = 64) -> str:
     if picture:
         inside = f'<image href="data:image/webp;base64,{base64.b64encode(picture).decode()}" width="64" height="64"/>'
     else:
-        colour = _COLOURS[hashlib.sha256(name.casefold().encode()).digest()[0] % len(_COLOURS)]
         inside = (
-            f'<rect width="64" height="64" fill="{colour}"/><text x="32" y="33" fill="#fff" font-size="30"'
+            f'<rect width="64" height="64" fill="{colour_of(name)}"/><text x="32" y="33" fill="#fff" font-size="30"'
             ' font-family="system-ui, sans-serif" font-weight="600" text-anchor="middle" dominant-baseline="central">'
             f"{html.escape(name[:1].upper())}</text>"
         )

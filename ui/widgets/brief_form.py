@@ -95,6 +95,7 @@ def _start_from_reuse() -> Brief | None:
             "control_tempo_bpm": brief.controls.tempo_bpm,
             "control_key": brief.controls.key,
             "control_seed": brief.controls.seed,
+            "control_steps": brief.controls.steps,
             "control_guidance_scale": brief.controls.guidance_scale,
         }
         st.session_state.update({name: value for name, value in found.items() if value is not None})

@@ -1,10 +1,13 @@
 """The gate: pages for people who are signed in begin here."""
 
+from typing import NoReturn
+
 import streamlit as st
 
 from studio.words.account import Account
 from ui import auth, oidc, state
 from ui.auth import SignInForms
+from ui.widgets.account_security import draw_second_step
 from ui.widgets.map import RESET
 from ui.widgets.problem import told
 from ui.wiring import services
@@ -52,9 +55,28 @@ def _draw_code_step() -> None:
             auth.check_in(services(), step.login, step.password, code.strip())
 
 
+def _draw_demanded(account: Account) -> NoReturn:
+    """The second step, which this place demands; the page ends here."""
+    _, middle, _ = st.columns([1, 3, 1])
+    with middle:
+        st.title("One thing first", anchor=False)
+        st.caption("This place asks a second step of you at signing in. Set it up, and everything is open to you.")
+        draw_second_step(services(), account)
+    st.stop()
+
+
 def need_account(reason: str) -> Account:
-    """Whoever is signed in; for anybody else the forms, and the page ends here."""
+    """Whoever is signed in; for anybody else the forms, and the page ends here.
+
+    Who owes a second factor sets it up instead, and keeps its recovery codes, before any page opens.
+    """
     account: Account | None = st.session_state.get("account")
+    owing: Account | None = st.session_state.get("owing")
+    if owing is not None:
+        st.session_state["must_keep_codes"] = True
+        _draw_demanded(owing)
+    if account is not None and st.session_state.get("must_keep_codes") and st.session_state.get("recovery_codes"):
+        _draw_demanded(account)
     if account is None:
         draw_sign_in(reason)
         st.stop()

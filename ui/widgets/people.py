@@ -7,6 +7,7 @@ import streamlit as st
 
 from data import access
 from serving import accounts
+from serving.account_sessions import end_of_account
 from serving.api.services import Services
 from studio.words.account import Account, Role
 from studio.words.audit import AuditNote
@@ -36,6 +37,7 @@ ACTIONS: Final = {
     "second_factor_on": "switched the second step on",
     "second_factor_off": "switched the second step off",
     "signed_out_everywhere": "signed out everywhere",
+    "signed_out_elsewhere": "signed out everywhere else",
     "identity_linked": "linked another way to sign in",
     "identity_unlinked": "took a way to sign in away",
     "key_made": "made an API key",
@@ -67,8 +69,23 @@ def draw_people(services: Services, viewer: Account, people: Sequence[Account]) 
                 label_visibility="collapsed",
                 width=180,
             )
+            _draw_sign_out(services, viewer, person)
         if chosen != person.role.value:
             _set_role(services, viewer, person, Role(chosen))
+
+
+def _draw_sign_out(services: Services, viewer: Account, person: Account) -> None:
+    with st.popover("Sign out", icon=":material/logout:"):
+        st.markdown(
+            "Ends every session and every API key of this account at once. Its owner can sign in again: when somebody "
+            "else knows the password, have them set a new one."
+        )
+        if st.button("End all of them", type="primary", key=f"end_all_{person.id}"):
+            with told():
+                with services.database.transaction() as session:
+                    end_of_account(session, viewer, person.id)
+                st.toast(f"{escape(person.name)} is signed out everywhere.", icon=":material/logout:")
+                st.rerun()
 
 
 def _set_role(services: Services, viewer: Account, person: Account, role: Role) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import streamlit as st
 
 from billing.limits import UpgradeRequired
+from serving.refusals import note_refusal
 from studio.errors import MelodeonError
+from ui import state
 from ui.widgets.upgrade_dialog import draw_upgrade_dialog
 
 ICONS: Final = {
@@ -22,11 +25,21 @@ ICONS: Final = {
 
 
 def show_problem(error: MelodeonError) -> None:
-    """Show an error's sentence; where the plan is what stands in the way, with the way to a larger one."""
+    """Show an error's sentence; where the plan is what stands in the way, with the way to a larger one.
+
+    Refusals stand in the log as they do at the doors.
+    """
+    who = state.signed_in()
+    note_refusal(error.code, place=f"page {_page()}", account_id=who.account_id if who else "")
     if isinstance(error, UpgradeRequired):
         draw_upgrade_dialog(error)
         return
     st.error(error.sentence, icon=ICONS.get(error.code, ":material/error:"))
+
+
+def _page() -> str:
+    """The path alone: what follows it may hold a link's token."""
+    return urlsplit(st.context.url or "").path or "/"
 
 
 @contextmanager

@@ -8,10 +8,11 @@ import streamlit as st
 from melodeon_ui import MenuItem, SongCard
 
 from serving import catalogue
-from serving.api.views import song_urls
+from serving.api.views import ARTIST, song_urls
 from studio.words.account import Account
 from studio.words.job import JobState
 from studio.words.song import Song
+from ui.widgets.avatar import colour_of
 from ui.widgets.map import SONG
 from ui.widgets.song_actions import act
 
@@ -58,6 +59,7 @@ def as_card(song: Song, *, viewer: Account | None) -> SongCard:
     if own:
         badges = [f"Take {song.take_index + 1}", "Published" if song.published_at else "Private", *badges]
     card: SongCard = {"id": song.id, "status": song.status.value, "badges": badges, "menu": menu(song, own=own)}
+    card |= {"artist_picture": song_urls(song).get(ARTIST, ""), "artist_colour": colour_of(song.artist)}
     if song.status is JobState.PROCESSED:
         card |= as_playable(song)
     else:

@@ -39,8 +39,8 @@ def draw_cover(song: Song) -> None:
     st.image(f"{here.scheme}://{here.netloc}{path}", width="stretch", alt=f"Cover of {title_of(song)}")
 
 
-def draw_heading(song: Song, services: Services, *, artist_avatar: str) -> None:
-    """Badges, title, artist with their picture (its key; empty: their letter)."""
+def draw_heading(song: Song, services: Services) -> None:
+    """Badges, title, artist with their picture."""
     with st.container(horizontal=True, gap="small"):
         st.badge("AI-generated", icon=":material/auto_awesome:", color="violet")
         if song.status is not JobState.PROCESSED:
@@ -51,7 +51,7 @@ def draw_heading(song: Song, services: Services, *, artist_avatar: str) -> None:
     st.title(escape(title_of(song)), anchor=False)
     plays = f" · {song.play_count:,} plays" if song.play_count else ""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        draw_avatar(services, name=song.artist, avatar_key=artist_avatar, width_px=28)
+        draw_avatar(services, name=song.artist, avatar_key=song.artist_avatar, width_px=28)
         st.markdown(f"**{escape(song.artist)}**{plays}")
 
 

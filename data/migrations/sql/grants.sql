@@ -6,6 +6,7 @@
 -- melodeon_worker   Jobs, Songs, Assets, lanes, the queue; ends holds, gives no credits
 -- melodeon_billing  payments, in the worker's process: Stripe's tables, and credits given and taken back
 -- melodeon_analyst  reads figures; no address, no name, nothing that people wrote
+-- melodeon_scaler   the scaling policy of a Ray cluster on other machines: reads how much the queue asks for
 --
 -- Logins get their passwords elsewhere (data/roles.py), or from whoever looks after the server.
 
@@ -14,13 +15,16 @@ DECLARE
     a_role text;
 BEGIN
     FOREACH a_role IN ARRAY
-        ARRAY['melodeon_owner', 'melodeon_app', 'melodeon_worker', 'melodeon_billing', 'melodeon_analyst']
+        ARRAY[
+            'melodeon_owner', 'melodeon_app', 'melodeon_worker', 'melodeon_billing', 'melodeon_analyst',
+            'melodeon_scaler'
+        ]
     LOOP
         IF to_regrole(a_role) IS NULL THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', a_role);
-                IF a_role = 'melodeon_analyst' THEN
-                    ALTER ROLE melodeon_analyst SET default_transaction_read_only = on;
+                IF a_role IN ('melodeon_analyst', 'melodeon_scaler') THEN
+                    EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', a_role);
                 END IF;
             EXCEPTION WHEN duplicate_object OR unique_violation THEN
                 NULL;  -- another database of this server is migrated in the same moment
@@ -39,12 +43,15 @@ DO $$
 BEGIN
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format(
-        'GRANT CONNECT ON DATABASE %I TO melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst',
+        'GRANT CONNECT ON DATABASE %I'
+        ' TO melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst, melodeon_scaler',
         current_database()
     );
 END $$;
-REVOKE ALL ON SCHEMA public FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst;
-GRANT USAGE ON SCHEMA public TO melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst;
+REVOKE ALL ON SCHEMA public
+    FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst, melodeon_scaler;
+GRANT USAGE ON SCHEMA public
+    TO melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst, melodeon_scaler;
 GRANT USAGE, CREATE ON SCHEMA public TO melodeon_owner;
 
 
@@ -119,11 +126,11 @@ END $$;
 
 -- Nothing is anybody's but what is given below.
 REVOKE ALL ON ALL TABLES IN SCHEMA public
-    FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst;
+    FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst, melodeon_scaler;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public
-    FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst;
+    FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst, melodeon_scaler;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA public
-    FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst;
+    FROM PUBLIC, melodeon_app, melodeon_worker, melodeon_billing, melodeon_analyst, melodeon_scaler;
 
 
 -- The web process: every table, the books to read only.
@@ -218,3 +225,9 @@ GRANT SELECT (account_id, item, credits, amount_minor, currency, state, created_
 GRANT SELECT (account_id, plan, status, current_period_end, cancel_at_period_end, created_at, updated_at)
     ON subscription TO melodeon_analyst;
 GRANT SELECT ON alembic_version TO melodeon_analyst, melodeon_worker, melodeon_billing;
+
+
+-- Whoever scales: which Jobs there are and what their stages took. A Job's results are what its stages saved.
+GRANT SELECT (
+    account_id, number, kind, state, attempt, results, ready_at, created_at, started_at, finished_at
+) ON job TO melodeon_scaler;

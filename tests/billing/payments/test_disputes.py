@@ -1,13 +1,18 @@
 """Refunds and disputes: the twelve cases, each exact, no balance ever negative, whatever order the messages take."""
 
-import pytest
+from datetime import UTC, datetime
 
-from billing import ledger
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing import ledger, reconcile, reversals
 from billing.handlers import ATTEMPTS_MAX
 from billing.ledger import OwesCredits
+from billing.stripe_records import ChargeRecord, CheckoutMode, DisputeRecord
 from data.repositories import purchases
-from studio.words.ids import JobId
-from studio.words.purchase import PurchaseState
+from studio.words.ids import AccountId, JobId
+from studio.words.purchase import Purchase, PurchaseState
 
 PRICE = 499
 CREDITS = 10
@@ -142,6 +147,143 @@ def test_the_messages_may_come_in_any_order_and_all_at_once(shop, endpoint) -> N
     assert shop.credits(ada) == (8, 0)
     assert set(shop.notices()) == {"handled"}
     shop.agrees_with_stripe()
+
+
+def test_a_dispute_about_a_part_takes_its_share_of_what_is_left(shop, bought) -> None:
+    shop.stripe.refund(bought[2], 100)
+    shop.hear()
+    assert shop.credits(bought[0]) == (8, 0)
+    dispute = shop.stripe.dispute(bought[2])
+    dispute["amount"] = 200
+    ends(shop, bought, credits=(4, 0), state=PurchaseState.DISPUTED)
+    shop.stripe.close_dispute(dispute["id"], won=True)
+    ends(shop, bought, credits=(8, 0), state=PurchaseState.PAID)
+
+
+def test_a_second_dispute_of_the_same_charge_takes_nothing_more(shop, bought) -> None:
+    shop.stripe.dispute(bought[2])
+    shop.hear()
+    (charge,) = shop.stripe.all("charge")
+    charge["disputed"] = False
+    shop.stripe.dispute(bought[2])
+    ends(shop, bought, credits=(0, 0), state=PurchaseState.DISPUTED)
+
+
+def test_while_the_bank_thinks_it_over_the_credits_stay_taken(shop, bought) -> None:
+    dispute = shop.stripe.dispute(bought[2])
+    shop.hear()
+    dispute["status"] = "under_review"
+    shop.stripe._shelves.emit("charge.dispute.funds_withdrawn", dispute)
+    ends(shop, bought, credits=(0, 0), state=PurchaseState.DISPUTED)
+
+
+@given(bought_credits=st.integers(0, 1000), back_minor=st.integers(0, 2000), charge_minor=st.integers(0, 1000))
+def test_the_share_due_is_never_more_than_was_bought(bought_credits: int, back_minor: int, charge_minor: int) -> None:
+    bought = Purchase(
+        id="cs_1",
+        account_id=AccountId("acc_1"),
+        item="pack_usd_10",
+        credits=bought_credits,
+        amount_minor=charge_minor,
+        currency="usd",
+        created_at=datetime(2026, 11, 20, tzinfo=UTC),
+    )
+    due = reversals.due_credits(bought, back_minor, charge_minor)
+    if back_minor >= charge_minor > 0:
+        assert due == bought_credits
+    assert 0 <= due * charge_minor <= bought_credits * min(back_minor, charge_minor)
+    assert due <= reversals.due_credits(bought, back_minor + 1, charge_minor)
+
+
+def only(shop, kind: str) -> None:
+    """Leave one message of this kind in the inbox."""
+    shop.stripe.deliver()
+    shop.value("DELETE FROM notice WHERE state = 'received' AND type <> :kind RETURNING 1", kind=kind)
+    assert shop.value("SELECT count(*) FROM notice WHERE state = 'received'") == 1
+
+
+def test_a_refund_that_was_overtaken_while_it_read_books_the_newer_one(shop, bought, monkeypatch) -> None:
+    ada, _, charge_id = bought
+    shop.stripe.refund(charge_id, 100)
+    only(shop, "charge.refunded")
+    ask, asked = shop.door.charge, []
+
+    def meanwhile(asked_id: str) -> ChargeRecord:
+        told = ask(asked_id)
+        asked.append(told.refunded_minor)
+        if len(asked) == 1:  # another worker reads the next refund too, and books both
+            shop.stripe.refund(charge_id, 150)
+            book(shop, reversals.read_refund(shop.database, shop.door, charge_id))
+        return told
+
+    monkeypatch.setattr(shop.door, "charge", meanwhile)
+    assert shop.work_off() == 1
+    assert asked == [100, 250, 250, 250]
+    assert shop.credits(ada) == (5, 0)
+
+
+def test_a_dispute_that_was_overtaken_while_it_read_books_the_newer_one(shop, bought, monkeypatch) -> None:
+    ada, session_id, charge_id = bought
+    dispute_id = shop.stripe.dispute(charge_id)["id"]
+    only(shop, "charge.dispute.created")
+    ask, asked = shop.door.dispute, []
+
+    def meanwhile(asked_id: str) -> DisputeRecord:
+        told = ask(asked_id)
+        asked.append(told.status)
+        if len(asked) == 1:  # it is won, and another worker books that
+            shop.stripe.close_dispute(dispute_id, won=True)
+            book(shop, reversals.read_dispute(shop.database, shop.door, dispute_id))
+        return told
+
+    monkeypatch.setattr(shop.door, "dispute", meanwhile)
+    assert shop.work_off() == 1
+    assert asked == ["needs_response", "won", "won", "won"]
+    assert (shop.credits(ada), shop.purchase(session_id).state) == ((CREDITS, 0), PurchaseState.PAID)
+
+
+def book(shop, backs: tuple[reversals.MoneyBack, ...]) -> None:
+    with shop.database.transaction() as session:
+        reversals.book(session, backs, now=shop.clock.now())
+
+
+def test_money_back_to_others_is_not_our_business(shop, endpoint) -> None:
+    shop.stripe.deliver_to(None)
+    stranger = shop.door.create_customer("acc_elsewhere", "Eve", "eve@example.org")
+    checkout = shop.door.checkout(
+        lookup_key="pack_usd_10",
+        mode=CheckoutMode.PAYMENT,
+        customer=stranger,
+        account_id="acc_elsewhere",
+        success_url="https://shop.example.org/done",
+        cancel_url="https://shop.example.org",
+        key="1",
+    )
+    shop.stripe.pay(checkout.id)
+    shop.stripe.deliver_to(endpoint)
+    shop.stripe.refund(shop.charge_of(checkout.id))
+    shop.hear()
+    assert set(shop.notices()) == {"handled"}
+
+
+@pytest.mark.parametrize("days", [56, 180, 395])
+def test_money_may_be_called_back_long_after(shop, bought, days) -> None:
+    # a SEPA debit for eight weeks and, never allowed, for thirteen months; an order by Klarna for half a year
+    shop.clock.advance(days=days)
+    shop.hear()
+    shop.stripe.dispute(bought[2])
+    ends(shop, bought, credits=(0, 0), state=PurchaseState.DISPUTED)
+
+
+def test_money_called_back_long_after_heals_too_when_nobody_listened(shop, bought) -> None:
+    shop.clock.advance(days=180)
+    shop.hear()
+    shop.stripe.deliver_to("http://127.0.0.1:9/dead")
+    shop.stripe.refund(bought[2], 100)
+    shop.clock.advance(days=4)
+    assert shop.credits(bought[0]) == (CREDITS, 0)
+    assert reconcile.heal(shop.desk) == ()
+    ends(shop, bought, credits=(8, 0), state=PurchaseState.PAID)
 
 
 def test_an_inquiry_takes_nothing(shop, bought) -> None:

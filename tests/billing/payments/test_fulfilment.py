@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from billing import fulfilment, plans
 from billing.fulfilment import UnknownBuyer, UnknownPrice
@@ -63,6 +64,65 @@ def test_a_checkout_that_was_never_noted_here_is_given_all_the_same(shop) -> Non
     shop.books_hold()
 
 
+def test_a_plan_whose_checkout_was_never_noted_gives_one_month(shop, endpoint) -> None:
+    ada = shop.somebody()
+    session_id = shop.buy(ada, "pro")
+    shop.value("DELETE FROM purchase RETURNING 1")
+    shop.hear()
+    assert (shop.credits(ada), shop.plan(ada)) == ((100, 0), "pro")
+    assert shop.purchase(session_id).credits == 0
+    shop.agrees_with_stripe()
+
+
+def test_a_checkout_of_two_packs_gives_both(shop) -> None:
+    ada = shop.somebody()
+    session_id = shop.buy(ada)
+    (session,) = shop.stripe.all("checkout.session")
+    session["_line_items"]["data"][0]["quantity"] = 2
+    session["amount_total"] = 998
+    shop.value("DELETE FROM purchase RETURNING 1")
+    assert shop.payments.fulfil(session_id, now=shop.clock.now()).credits == 20
+    assert shop.credits(ada) == (20, 0)
+    purchase = shop.purchase(session_id)
+    assert (purchase.amount_minor, purchase.currency) == (998, "usd")
+
+
+def test_a_checkout_of_two_things_is_an_alarm(shop) -> None:
+    ada = shop.somebody()
+    session_id = shop.buy(ada)
+    (session,) = shop.stripe.all("checkout.session")
+    session["_line_items"]["data"] *= 2
+    shop.value("DELETE FROM purchase RETURNING 1")
+    with pytest.raises(UnknownPrice, match=f"The checkout {session_id}"):
+        shop.payments.fulfil(session_id, now=shop.clock.now())
+    assert shop.credits(ada) == (0, 0)
+
+
+def test_a_pack_is_given_for_money_alone(shop) -> None:
+    ada = shop.somebody()
+    session_id = shop.begin(ada)
+    (session,) = shop.stripe.all("checkout.session")
+    session.update(status="complete", payment_status="no_payment_required", url=None)
+    assert not shop.payments.fulfil(session_id, now=shop.clock.now()).granted
+    assert shop.credits(ada) == (0, 0)
+
+
+def test_credits_that_were_bought_never_expire_and_know_their_price(shop) -> None:
+    session_id = shop.buy(shop.somebody(), "eur_10")
+    shop.payments.fulfil(session_id, now=shop.clock.now())
+    with shop.database.transaction() as session:
+        (block,) = session.execute(text("SELECT kind, amount, expires_at, cost_minor, currency::text FROM grant_block"))
+    assert tuple(block) == ("paid", 10, None, 2499, "eur")
+
+
+def test_what_was_paid_is_not_closed_as_forgotten(shop) -> None:
+    session_id = shop.buy(shop.somebody())
+    shop.payments.fulfil(session_id, now=shop.clock.now())
+    with shop.database.transaction() as session:
+        fulfilment.close_forgotten(session, session_id, now=shop.clock.now())
+    assert shop.purchase(session_id).state is PurchaseState.PAID
+
+
 def test_what_was_promised_is_given_although_the_offer_has_changed_since(shop, monkeypatch) -> None:
     ada = shop.somebody()
     session_id = shop.buy(ada)
@@ -105,6 +165,13 @@ def test_the_same_wish_twice_is_one_checkout(shop) -> None:
     assert shop.value("SELECT count(*) FROM purchase") == 1
 
 
+def test_the_same_key_of_two_people_is_two_checkouts(shop) -> None:
+    again = {"key": "one wish", "success_url": "https://a.example.org", "cancel_url": "https://b.example.org"}
+    for person in (shop.somebody(), shop.somebody()):
+        shop.payments.start_checkout(person, "usd_10", now=shop.clock.now(), **again)
+    assert len({each["client_reference_id"] for each in shop.stripe.all("checkout.session")}) == 2
+
+
 def test_what_is_not_for_sale_cannot_be_bought(shop) -> None:
     ada = shop.somebody()
     for name in ("free", "gold", "", "pack_usd_10"):
@@ -138,6 +205,15 @@ def test_new_accounts_become_customers_by_and_by(shop) -> None:
     assert len(shop.stripe.all("customer")) == 3
     assert {each["metadata"]["account_id"] for each in shop.stripe.all("customer")} == {each.id for each in people}
     assert shop.payments.make_customers() == 0
+
+
+def test_an_address_that_stripe_refuses_keeps_nobody_waiting(shop) -> None:
+    ada, bob, eve = (shop.somebody() for _ in range(3))
+    shop.value("UPDATE account SET email = 'nowhere' WHERE id = :id RETURNING 1", id=bob.id)
+    assert shop.payments.make_customers() == 2
+    assert {each["metadata"]["account_id"] for each in shop.stripe.all("customer")} == {ada.id, eve.id}
+    shop.value("UPDATE account SET email = 'bob@example.org' WHERE id = :id RETURNING 1", id=bob.id)
+    assert shop.payments.make_customers() == 1
 
 
 def test_a_stripe_that_is_away_for_a_moment_is_asked_again(shop) -> None:

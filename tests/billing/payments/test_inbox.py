@@ -1,18 +1,21 @@
 """The inbox: kept once, handled once, tried again with pauses, given up with a sentence; a dead Stripe only delays."""
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import aclosing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from billing import handlers, inbox, reversals, standing_orders
 from billing.handlers import ATTEMPTS_MAX, LEASE, Handled
 from billing.standing_orders import Overtaken
 from billing.stripe_door import StripeDoor, door
 from billing.stripe_records import EventRecord
+from data.listen import notifications
 from data.repositories import notices
 from serving.billing_loop import BillingLoop
 
@@ -30,6 +33,26 @@ def test_a_message_is_new_once(shop) -> None:
         assert sum(new) == 1
 
 
+def test_a_new_message_is_announced_once(shop) -> None:
+    heard: list[str] = []
+
+    async def listen() -> None:
+        def begun() -> None:
+            tell(shop, number=1)
+            tell(shop, number=1)
+            shop.value(f"SELECT pg_notify('{notices.CHANNEL}', 'the end')")
+
+        listening = notifications(shop.database.conninfo, notices.CHANNEL, begun=begun)
+        async with asyncio.timeout(30), aclosing(listening):
+            async for told in listening:
+                heard.append(told)
+                if told:
+                    return
+
+    asyncio.run(listen())
+    assert heard == ["", "the end"]
+
+
 def test_many_workers_never_take_the_same_message(shop) -> None:
     for number in range(60):
         tell(shop, type="nothing.asked", number=number)
@@ -38,6 +61,37 @@ def test_many_workers_never_take_the_same_message(shop) -> None:
             notice.id for part in pool.map(lambda _: handlers.claim(shop.desk, most=10), range(8)) for notice in part
         ]
     assert len(taken) == len(set(taken)) == 60
+
+
+def test_who_claims_passes_over_what_another_is_claiming(shop) -> None:
+    for number in range(2):
+        tell(shop, type="nothing.asked", number=number)
+    now = shop.clock.now()
+    with shop.database.transaction() as one, shop.database.transaction() as other:
+        other.execute(text("SET LOCAL lock_timeout = '2s'"))
+        (first,) = notices.claim(one, now=now, until=now + LEASE, most=1)
+        (second,) = notices.claim(other, now=now, until=now + LEASE, most=10)
+    assert {first.id, second.id} == {"evt_0", "evt_1"}
+
+
+def test_who_books_a_message_keeps_others_off_it(shop) -> None:
+    tell(shop)
+    free = text("SELECT count(*) FROM (SELECT id FROM notice FOR UPDATE SKIP LOCKED) AS free")
+    with shop.database.transaction() as session:
+        assert session.execute(free).scalar_one() == 1
+    with shop.database.transaction() as one, shop.database.transaction() as other:
+        assert notices.lock(one, "evt_1")
+        assert other.execute(free).scalar_one() == 0
+
+
+def test_what_is_over_is_not_claimed(shop) -> None:
+    tell(shop, type="nothing.asked", number=1)
+    shop.work_off()
+    tell(shop, type="nothing.asked", number=2)
+    with shop.database.transaction() as session:
+        notices.bury(session, "evt_2", "It broke.")
+    shop.clock.advance(days=1)
+    assert handlers.claim(shop.desk, most=10) == ()
 
 
 def test_a_worker_that_died_leaves_its_message_to_another_after_the_lease(shop) -> None:
@@ -75,6 +129,74 @@ def test_a_refusal_is_tried_again_with_growing_pauses_and_then_given_up(shop) ->
         (letter,) = notices.dead(session, most=10)
         assert notices.backlog(session).dead == 1
     assert letter.last_error.startswith("The payment service refused")
+
+
+def test_the_last_attempt_is_made_too(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada)
+    shop.stripe.deliver()
+    shop.value("UPDATE notice SET attempts = :done RETURNING 1", done=ATTEMPTS_MAX - 1)
+    shop.work_off()
+    assert shop.notices() == {"handled": 5}
+    assert shop.credits(ada) == (10, 0)
+
+
+def test_what_is_booked_and_its_mark_are_one(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada)
+    shop.stripe.deliver()
+    with marks_refused(shop):
+        shop.work_off()
+        assert (shop.notices(), shop.credits(ada)) == ({"received": 5}, (0, 0))
+    shop.clock.advance(seconds=60)
+    shop.work_off()
+    assert (shop.notices(), shop.credits(ada)) == ({"handled": 5}, (10, 0))
+    shop.books_hold()
+
+
+@contextmanager
+def marks_refused(shop) -> Iterator[None]:
+    """The database breaks whoever marks a message as handled."""
+    with shop.database.transaction() as session:
+        session.execute(
+            text("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$")
+        )
+        session.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE UPDATE ON notice FOR EACH ROW WHEN (NEW.state = 'handled')"
+                " EXECUTE FUNCTION refuse()"
+            )
+        )
+    yield
+    with shop.database.transaction() as session:
+        session.execute(text("DROP FUNCTION refuse CASCADE"))
+
+
+def test_a_message_that_breaks_its_handler_does_not_stop_the_others(shop) -> None:
+    for number in range(3):
+        tell(shop, type="nothing.asked", number=number)
+    with marks_refused(shop):
+        assert shop.work_off() == 0
+    assert shop.value("SELECT sum(attempts) FROM notice") == 3
+    assert shop.value("SELECT max(last_error) FROM notice").startswith("It broke its handler (")
+    shop.clock.advance(seconds=10)
+    assert shop.work_off() == 3
+
+
+def test_while_stripe_is_away_the_others_wait_without_being_tried(shop, endpoint) -> None:
+    people = [shop.somebody() for _ in range(3)]
+    for person in people:
+        shop.buy(person)
+    shop.stripe.deliver()
+    shop.value("DELETE FROM notice WHERE type NOT LIKE 'checkout%' RETURNING 1")
+    shop.stripe.faults.next(500, 500, 500)
+    assert shop.work_off() == 0
+    assert shop.value("SELECT max(attempts) FROM notice") == 0
+    assert shop.work_off() == 0
+    assert [shop.credits(person) for person in people] == [(0, 0)] * 3
+    shop.clock.advance(seconds=handlers.UNREACHABLE_PAUSE_S)
+    assert shop.work_off() == 3
+    assert [shop.credits(person) for person in people] == [(10, 0)] * 3
 
 
 def test_what_was_given_up_can_be_replayed(shop, endpoint) -> None:
@@ -187,6 +309,18 @@ def test_handled_messages_are_forgotten_after_their_time(shop) -> None:
         assert notices.forget_handled(session, before=shop.clock.now()) == 0
         assert notices.forget_handled(session, before=shop.clock.now() + timedelta(days=1)) == 1
     assert shop.notices() == {"received": 1}
+
+
+def test_the_hourly_run_remembers_what_was_handled_for_three_months(shop) -> None:
+    tell(shop, type="nothing.asked")
+    shop.work_off()
+    loop = BillingLoop(shop.database, shop.payments, now=shop.clock.now)
+    shop.clock.advance(days=89)
+    asyncio.run(loop.reconcile())
+    assert shop.notices() == {"handled": 1}
+    shop.clock.advance(days=2)
+    asyncio.run(loop.reconcile())
+    assert shop.notices() == {}
 
 
 @pytest.mark.parametrize("announced", [True, False])

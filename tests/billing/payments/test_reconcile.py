@@ -10,6 +10,8 @@ from billing.stripe_door import StripeUnreachable
 from studio.words.credit import BlockKind
 from studio.words.purchase import PurchaseState
 
+SUCCESS = "https://studio.example.org/done"
+
 
 def kinds(shop) -> set[Kind]:
     return {difference.kind for difference in reconcile.check(shop.desk)}
@@ -30,8 +32,9 @@ def test_an_endpoint_dead_for_three_days_is_healed_by_one_run(shop, endpoint) ->
     assert shop.notices() == {}
     assert shop.credits(packs) == (0, 0)
     before = kinds(shop)
-    assert {Kind.UNHEARD, Kind.UNGRANTED, Kind.INVOICE, Kind.OPEN} <= before
+    assert {Kind.UNHEARD, Kind.UNGRANTED, Kind.INVOICE, Kind.OPEN, Kind.REFUND, Kind.DISPUTE} <= before
     assert reconcile.heal(shop.desk) == ()
+    assert set(shop.notices()) == {"handled"}
     assert shop.credits(packs) == (85, 0)
     assert (shop.credits(plan), shop.plan(plan)) == ((100, 0), "pro")
     assert shop.credits(refunded) == shop.credits(disputed) == shop.credits(waiting) == (0, 0)
@@ -84,6 +87,53 @@ def test_a_subscription_that_went_on_unheard_is_brought_up_to_date(shop, endpoin
     assert kinds(shop) == {Kind.SUBSCRIPTION}
     assert reconcile.heal(shop.desk) == ()
     assert shop.plan(ada) == "free"
+
+
+def test_a_subscription_renewed_unheard_is_brought_up_to_date(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada, "pro")
+    shop.hear()
+    shop.clock.advance(days=32)
+    shop.value("DELETE FROM notice RETURNING 1")
+    assert kinds(shop) == {Kind.INVOICE, Kind.SUBSCRIPTION}
+    assert reconcile.heal(shop.desk) == ()
+    assert shop.value("SELECT current_period_end FROM subscription") > shop.clock.now()
+    assert shop.value("SELECT count(*) FROM transfer WHERE kind = 'grant'") == 2
+    shop.agrees_with_stripe()
+
+
+def test_an_invoice_that_is_not_paid_is_no_difference(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada, "pro")
+    shop.hear()
+    shop.stripe.set_card(shop.stripe.all("customer")[0]["id"], works=False)
+    shop.clock.advance(days=32)
+    shop.hear()
+    assert [each["status"] for each in shop.stripe.all("invoice")] == ["paid", "open"]
+    shop.agrees_with_stripe()
+
+
+def test_one_thing_that_cannot_be_healed_does_not_stop_the_others(shop, endpoint) -> None:
+    ada = shop.somebody()
+    shop.buy(ada)
+    lost = shop.buy(shop.somebody())  # the newest, so the first to be compared
+    shop.stripe.deliver()
+    shop.value("DELETE FROM notice RETURNING 1")
+    shop.value("DELETE FROM purchase WHERE id = :id RETURNING 1", id=lost)
+    shop.stripe.all("checkout.session")[-1]["client_reference_id"] = "acc_" + "0" * 32
+    assert [(each.kind, each.subject) for each in reconcile.heal(shop.desk)] == [(Kind.UNGRANTED, lost)]
+    assert shop.credits(ada) == (10, 0)
+
+
+def test_a_purchase_at_the_edge_of_what_stripe_lists_is_no_alarm(shop, endpoint) -> None:
+    ada = shop.somebody()
+    ours = shop.clock.now() + timedelta(seconds=30)  # our clock is a little ahead of Stripe's
+    shop.payments.start_checkout(ada, "usd_10", key="1", success_url=SUCCESS, cancel_url=SUCCESS, now=ours)
+    shop.stripe.pay(shop.stripe.all("checkout.session")[0]["id"])
+    shop.hear()
+    shop.clock.advance(seconds=reconcile.SPAN.total_seconds() + 10)
+    assert list(shop.door.sessions(since=shop.clock.now() - reconcile.SPAN)) == []
+    shop.agrees_with_stripe()
 
 
 def test_credits_that_nobody_paid_for_are_told_and_left_alone(shop, endpoint) -> None:

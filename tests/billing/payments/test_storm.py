@@ -11,11 +11,11 @@ PEOPLE = 20
 
 
 def storm(shop, payments: int, *, workers: int) -> None:
-    """So many payments of 20 people, heard through all the trouble that webhooks may have."""
+    """So many payments of 20 people, heard through all trouble that webhooks may have; a tenth of the wishes is unpaid."""
     people = [shop.somebody() for _ in range(PEOPLE)]
     shop.stripe.webhooks.trouble = Trouble(duplicates=0.3, reorder=0.3, loss=0.1, delay_s=600.0)
     paid = dict.fromkeys(range(PEOPLE), 0)
-    for number in range(payments):
+    for number in range(payments * 10 // 9):
         session_id = shop.begin(people[number % PEOPLE])
         if number % 10 == 9:
             continue  # looked, and left
@@ -31,7 +31,7 @@ def storm(shop, payments: int, *, workers: int) -> None:
         list(pool.map(lambda _: shop.work_off(), range(workers)))
     for number, person in enumerate(people):
         assert shop.credits(person) == (10 * paid[number], 0)
-    assert shop.value("SELECT count(*) FROM transfer WHERE kind = 'grant'") == sum(paid.values())
+    assert shop.value("SELECT count(*) FROM transfer WHERE kind = 'grant'") == sum(paid.values()) == payments
     assert set(shop.notices()) == {"handled"}
     assert shop.stripe.webhooks.sent > 1.2 * len(shop.stripe.all("event")) > payments
     assert reconcile.heal(shop.desk) == ()
@@ -44,4 +44,4 @@ def test_200_payments_in_a_storm_are_200_grants(shop, endpoint) -> None:
 
 @pytest.mark.long
 def test_10_000_payments_in_a_storm_are_10_000_grants(shop, endpoint) -> None:
-    storm(shop, 11_112, workers=8)
+    storm(shop, 10_000, workers=8)

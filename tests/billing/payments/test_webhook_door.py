@@ -84,7 +84,7 @@ BAD_BODIES = {
 @pytest.fixture
 def send(shop, endpoint) -> Iterator[Callable[..., httpx.Response]]:
     """Posts to the door; signed rightly unless a header is given."""
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60.0) as client:
 
         def post(payload: bytes, header: str | None = None, **more: Any) -> httpx.Response:
             header = signature(payload, shop.stripe.webhook_secret, shop.clock.now()) if header is None else header
@@ -94,6 +94,7 @@ def send(shop, endpoint) -> Iterator[Callable[..., httpx.Response]]:
 
 
 def test_no_bad_form_is_kept_and_none_breaks_the_door(shop, send) -> None:
+    assert len(BAD_BODIES) >= 30
     answers = {name: send(payload) for name, payload in BAD_BODIES.items()}
     assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(BAD_BODIES, 400)
     for answer in answers.values():
@@ -159,6 +160,18 @@ def test_a_good_message_is_kept_once_with_its_ids_and_nothing_personal(shop, sen
     assert shop.value("SELECT payload FROM notice") == {"customer": "cus_1"}
     assert "example.org" not in shop.value("SELECT notice::text FROM notice")
     assert shop.value("SELECT state || ' ' || object_id FROM notice") == "received in_1"
+
+
+def test_only_ids_are_kept_of_what_a_message_names(shop, send) -> None:
+    named = {"id": "ch_1", "customer": "cus_1", "charge": "Ada, 1 Sea Lane", "invoice": "ada@example.org", "amount": 7}
+    assert send(body(type="charge.refunded", data={"object": named})).status_code == 200
+    assert shop.value("SELECT payload FROM notice") == {"customer": "cus_1"}
+
+
+def test_the_signature_is_of_the_very_bytes_that_came(shop, send) -> None:
+    odd = json.dumps(event(), indent=3, sort_keys=True, ensure_ascii=False).encode() + b"\r\n"
+    assert send(odd).status_code == 200
+    assert send(odd, signature(body(), shop.stripe.webhook_secret, shop.clock.now())).status_code == 400
 
 
 def test_neither_a_session_nor_a_header_of_ours_is_asked_for(send) -> None:

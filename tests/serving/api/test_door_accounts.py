@@ -136,7 +136,9 @@ def test_a_second_factor_is_asked_for_at_the_door(ada, services, signed_in) -> N
     assert [answer.json()["error"] for answer in answers if answer.status_code == 401] == [
         "code_needed", "wrong_code", "wrong_code",
     ]  # fmt: skip
-    assert browser.post("/auth/totp/end", json={"password": PASSWORD}).status_code == 204
+    ending = [browser.post("/auth/totp/end", json={"password": PASSWORD, "code": each}) for each in ("", codes[1])]
+    assert [answer.status_code for answer in ending] == [401, 204]
+    assert ending[0].json()["error"] == "code_needed"
     assert other.post("/auth/session", json=body).status_code == 204
 
 
@@ -155,7 +157,10 @@ def test_moving_to_another_address_through_the_doors(ada, services, signed_in) -
 
 def test_a_key_is_told_once_used_without_a_cookie_and_ended(ada, signed_in, program) -> None:
     browser = signed_in(ada)
-    answer = browser.post("/auth/keys", json={"label": "my script", "scopes": ["read"], "days": 30})
+    wish = {"label": "my script", "scopes": ["read"], "days": 30}
+    refused = [browser.post("/auth/keys", json=wish | proof) for proof in ({}, {"password": "wrong password"})]
+    assert [(answer.status_code, answer.json()["error"]) for answer in refused] == [(401, "wrong_password")] * 2
+    answer = browser.post("/auth/keys", json=wish | {"password": PASSWORD})
     assert answer.status_code == 201
     made = answer.json()["data"]
     assert made["secret"].startswith(made["key"]["shown"])
@@ -197,7 +202,7 @@ def test_no_key_manages_an_account_and_no_new_door_opens_by_chance(services, pro
     closed = 0
     for path, methods in document.items():
         for method, operation in methods.items():
-            if not set(operation["tags"]) & {"auth", "account"} or path == "/auth/me":
+            if not set(operation["tags"]) & {"auth", "account", "admin"} or path == "/auth/me":
                 continue
             body = {"label": "x", "scopes": ["read"]} if path == "/auth/keys" else None
             answer = everything.request(method.upper(), path.replace("{", "").replace("}", ""), json=body)
@@ -236,7 +241,7 @@ def test_the_stream_of_news_ends_with_the_key(ada, services, program) -> None:
         lines = answer.iter_lines()
         assert any(line.startswith("event: balance") for line in lines)
         with services.database.transaction() as session:
-            api_keys.revoke_all(session, ada.id)
+            api_keys.revoke_all(session, ada.id, actor=ada.id)
         assert not any(line.startswith("data:") for line in lines if line.startswith("event: job"))
     assert reader.get("/events").status_code == 401
 

@@ -23,6 +23,9 @@ from studio.errors import MelodeonError
 
 NEVER_AT_A_DOOR = {
     "audio_not_written": "made by a replica",
+    "not_marked": "made by a replica",
+    "bad_signer": "told when a replica starts and by the command line",
+    "not_examinable": "told by the command line",
     "payments_are_real": "told by the command line",
     "broken_plans": "melodeon up does not start with it",
     "bad_catalogue": "the web process does not start with it",
@@ -46,6 +49,7 @@ NEVER_AT_A_DOOR = {
     "no_grant": "the handlers of payments see to it",
     "no_hold": "the worker's",
     "no_worker": "told by health checks",
+    "letters_stuck": "told by health checks",
     "not_ready": "the gateway's",
     "outdated_schema": "told by health checks",
     "over_hold": "the worker's",

@@ -3,8 +3,8 @@
 How to add a door: one `Row` with its method, its path as the document spells it (or ``route=`` where the path is
 filled in by hand) and who gets which status, by `everybody`, `members` …, or six numbers in the order of `ROLES`.
 Placeholders in paths: {private} and {published} are finished songs of the owner, {job} a job of the owner; each kind
-of people finds others, so that what one of them ends is still there for the next. {followers} and {closed} are
-published songs that only followers, or nobody else, may download.
+of people finds others, so that what one of them ends is still there for the next. {account} is somebody else's.
+{followers} and {closed} are published songs that only followers, or nobody else, may download.
 
 There are no rows for followers yet, so no door can know one: the column of the follower must answer as that of the
 other. What the policy will say to them (``follows=True``) is in tests/data/test_access.py.
@@ -67,6 +67,7 @@ class Row:
 WISH = {"prompt": "folk", "instrumental": True}
 GOOD = "correct horse battery"
 FILE = "/songs/{song_id}/files/{role}"
+# Nobody here has a password: where one is asked for, a session that has just begun is proof enough.
 ROWS = [
     Row("GET", "/health", everybody(200)),
     Row("GET", "/health/ready", everybody(503)),
@@ -91,6 +92,8 @@ ROWS = [
     Row("GET", "/songs/{private}/files/cover", seers(200), route=FILE),
     Row("GET", "/songs/{published}/files/cover", everybody(200), route=FILE),
     Row("GET", "/songs/{private}/files/peaks", seers(200), route=FILE),
+    # nobody here has a picture; test_door_media has one
+    Row("GET", "/songs/{published}/files/artist", everybody(404), route=FILE),
     Row("GET", "/songs/{private}/files/wav", everybody(404), route=FILE),
     Row("GET", "/songs/{private}/files/nonsense", everybody(404), route=FILE),
     Row("GET", "/songs/{private}/download", owners(307, anonymous=404)),
@@ -122,12 +125,14 @@ ROWS = [
     Row("POST", "/auth/email", everybody(401), {"password": GOOD, "email": "new@example.org"}),
     Row("POST", "/auth/totp", everybody(401), {"password": GOOD}),
     Row("POST", "/auth/totp/confirm", everybody(401), {"code": "000000"}),
-    Row("POST", "/auth/totp/end", everybody(401), {"password": GOOD}),
+    Row("POST", "/auth/totp/end", members(204), {}),
     Row("GET", "/auth/sessions", members(200)),
     Row("GET", "/auth/keys", members(200)),
     Row("POST", "/auth/keys", members(201), {"label": "tests", "scopes": ["read"]}),
     Row("DELETE", "/auth/keys/none", members(404), route="/auth/keys/{key_id}"),
-    Row("DELETE", "/auth/sessions/none", members(404), route="/auth/sessions/{session_id}"),
+    Row("DELETE", "/auth/sessions/others", members(204), {}),
+    Row("DELETE", "/auth/sessions/none", members(404), {}, route="/auth/sessions/{session_id}"),
+    Row("DELETE", "/admin/accounts/{account}/sessions", (401, 404, 404, 404, 404, 204)),
     Row("GET", "/account/export", members(200)),
     Row("GET", "/objects/{token}", everybody(403), route="/objects/{token}"),
     Row("GET", "/events", members(200)),
@@ -147,7 +152,11 @@ ROWS = [
 PLACEHOLDERS = {
     **dict.fromkeys(("private", "published", "followers", "closed"), "song_id"),
     "job": "job_id",
+    "account": "account_id",
 }
+
+
+PREFIXES = {"job": "job_", "account": "acc_"}
 
 
 def route_of(row: Row) -> tuple[str, str]:
@@ -174,7 +183,7 @@ def world(database, make_account, make_song, ask, signed_in):
     people = {who: make_account(who) for who in ("admin", "owner", "other", "follower", "moderator")}
     with database.transaction() as session:
         session.execute(text("UPDATE account SET role = 'moderator' WHERE name = 'moderator'"))
-    shared = {"token": "forged"}
+    shared = {"token": "forged", "account": make_account("bystander").id}
     for rule in (DownloadRule.FOLLOWERS, DownloadRule.NOBODY):
         song_id = make_song(people["owner"]).id
         with database.transaction() as session:
@@ -212,10 +221,10 @@ def test_everybody_gets_what_is_theirs_and_nothing_else(world) -> None:
 
 def test_the_same_is_answered_for_what_is_not_there_and_what_is_not_yours(world) -> None:
     browsers, things = world
-    absent = {name: ("job_" if name == "job" else "song_") + "0" * 32 for name in things["other"]}
+    absent = {name: PREFIXES.get(name, "song_") + "0" * 32 for name in things["other"]}
     no_id = dict.fromkeys(absent, "song_%00")
     for row in ROWS:
-        if "{private}" not in row.path and "{job}" not in row.path:
+        if not {"{private}", "{job}", "{account}"} & set(row.path.split("/")):
             continue
         answers = [knock(browsers["other"], row, some) for some in (things["other"], absent, no_id)]
         assert [answer.status_code for answer in answers] == [404] * 3, row

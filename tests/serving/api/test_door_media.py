@@ -1,11 +1,13 @@
 """Sound and pictures by HTTP: ranges, validators, signed links, downloads, and files that are gone."""
 
+import io
 import itertools
 from dataclasses import replace
 from urllib.parse import unquote
 
 import httpx
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 
 from configs.settings import StoreSettings
@@ -13,6 +15,7 @@ from data.folder_store import FolderStore
 from data.object_links import SignedLink, make_token
 from data.object_store import S3Store
 from data.repositories import songs as song_rows
+from serving.avatars import remove_avatar, set_avatar
 from studio.words.asset import AssetRole
 
 
@@ -187,3 +190,27 @@ def test_an_s3_store_gets_the_browser_by_a_short_link(account, make_song, servic
     own_link = httpx.get(f"{address}/songs/{song.id}/download", headers={"Cookie": cookie}).headers["location"]
     assert "X-Amz-Expires=3600" in own_link
     assert httpx.get(f"{address}/objects/x").status_code == 403
+
+
+def test_the_picture_of_the_artist_comes_with_the_song(account, make_account, make_song, services, signed_in) -> None:
+    song = make_song(account)
+    mine, bob = signed_in(account), signed_in(make_account())
+    path = f"/songs/{song.id}/files/artist"
+    assert "artist" not in mine.get(f"/songs/{song.id}").json()["data"]["urls"]
+    assert mine.get(path).status_code == 404
+    drawn = io.BytesIO()
+    Image.new("RGB", (300, 200), "teal").save(drawn, "PNG")
+    key = set_avatar(services, account, drawn.getvalue())
+    shown = mine.get(f"/songs/{song.id}").json()["data"]["urls"]["artist"]
+    assert shown.startswith(f"/api/v1{path}?v=")
+    answer = mine.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+    assert answer.content == b"".join(services.store.get(key))
+    assert mine.get(path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert bob.get(path).status_code == 404  # the song is private, and so is what comes with it
+    with services.database.transaction() as session:
+        song_rows.publish(session, song.id)
+    assert bob.get(path).content == signed_in(None).get(path).content == answer.content
+    remove_avatar(services, account)
+    assert mine.get(path).status_code == 404
+    assert "artist" not in mine.get(f"/songs/{song.id}").json()["data"]["urls"]

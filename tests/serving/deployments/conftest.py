@@ -1,19 +1,30 @@
-"""Hosts at work without Ray: an engine that does what the test says, a folder store, a clock that stands still."""
+"""Hosts at work without Ray: an engine that does what the test says, a folder store, a clock that stands still.
+
+And the doors of a Ray that runs, for the tests that have one.
+"""
 
 import asyncio
+import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
+from configs.secrets import Secrets
+from configs.settings import Settings
+from data.marks import Marker
 from data.object_store import FolderStore
+from data.signing import own_signer
 from serving.catalogue import known
+from serving.client import GatewayClient, Unavailable
 from serving.contract import ApplicationHealth, CallContext, Event, MakeRequest, event_line
 from serving.deployments.finishing import Finisher
 from serving.deployments.host import EngineHost, Surroundings
@@ -21,6 +32,7 @@ from serving.deployments.routing import NotReady
 from serving.deployments.sources import fetch_sources
 from serving.deployments.turns import OwnTurn
 from serving.engines.protocol import NO_SOURCES
+from serving.stack import ray_folder
 from studio.sound.clip import Clip
 from studio.words.brief import Brief, Controls
 from studio.words.engine_spec import EngineSpec
@@ -89,11 +101,16 @@ def scratch(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def host_of(store: FolderStore, scratch: Path, tally: "Tally") -> Callable[..., EngineHost]:
+def marker() -> Marker:
+    return Marker(own_signer("k" * 43), version="0.1.0")
+
+
+@pytest.fixture
+def host_of(store: FolderStore, scratch: Path, marker: Marker, tally: "Tally") -> Callable[..., EngineHost]:
     """Makes a loaded host of this engine over the test's store."""
 
     def make(engine: StepEngine, **options: object) -> EngineHost:
-        finisher = Finisher(store, spec=engine.spec, scratch=scratch, clock=lambda: NOW)
+        finisher = Finisher(store, spec=engine.spec, marker=marker, trained=False, scratch=scratch, clock=lambda: NOW)
         around = {"turn": OwnTurn(), "meter": tally, "finisher": finisher, **options}
         host = EngineHost(engine, Surroundings(fetch=partial(fetch_sources, store=store, scratch=scratch), **around))
         if isinstance(around["turn"], OwnTurn):
@@ -195,3 +212,64 @@ class LocalRouter:
 @pytest.fixture
 def local_router() -> type[LocalRouter]:
     return LocalRouter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engines:
+    """Ray at work, and its doors."""
+
+    settings: Settings
+    secrets: Secrets
+
+    @property
+    def url(self) -> str:
+        """Where Serve's proxy answers; the gateway stands at its root."""
+        return f"http://127.0.0.1:{self.settings.serve.http_port}"
+
+    def client(self) -> GatewayClient:
+        """A new one."""
+        return GatewayClient(self.url, self.secrets.gateway_key, 120)
+
+    def ray(self, method: str = "GET", config: dict[str, Any] | None = None) -> httpx.Response:
+        """Ray's own door for the applications; PUT applies a Serve file."""
+        return httpx.request(
+            method,
+            f"http://127.0.0.1:{self.settings.serve.dashboard_port}/api/serve/applications/",
+            json=config,
+            headers={"Authorization": f"Bearer {self.secrets.ray_token}"},
+            timeout=30,
+        )
+
+    def details(self, application: str) -> dict[str, Any]:
+        """What Ray's own door says about it."""
+        details: dict[str, Any] = self.ray().json()["applications"][application]
+        return details
+
+    def replicas(self, application: str) -> list[dict[str, Any]]:
+        """Of all its deployments, those that start and stop included."""
+        deployments = self.details(application)["deployments"].values()
+        return [replica for deployment in deployments for replica in deployment["replicas"]]
+
+    def replica_pids(self, application: str) -> set[int]:
+        """Of those that run."""
+        return {replica["pid"] for replica in self.replicas(application) if replica["state"] == "RUNNING"}
+
+    def ready(self, application: str) -> bool:
+        """Whether the gateway says so."""
+        try:
+            return self.client().health().applications[application].ready
+        except Unavailable:
+            return False
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        return httpx.get(f"http://127.0.0.1:{self.settings.serve.metrics_port}/metrics", timeout=10).text
+
+    def logged(self, pattern: str) -> Iterator[str]:
+        """The lines of Ray's logs whose name fits, of every start of this Ray."""
+        logs = ray_folder(self.settings.var).glob(f"session_2*/logs/{pattern}")
+        return itertools.chain.from_iterable(log.read_text(errors="replace").splitlines() for log in logs)
+
+    def said(self, word: str, job_id: str) -> bool:
+        """Whether a replica has logged this event of this job."""
+        return any(f'"{word}"' in line and f'"{job_id}"' in line for line in self.logged("worker-*.err"))

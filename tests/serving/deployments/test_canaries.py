@@ -1,5 +1,6 @@
 """Canaries: a share of the requests goes to another engine, and always the same ones."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -50,6 +51,25 @@ def test_a_request_that_the_other_engine_could_not_make_stays():
     whole = replace(THIRD, share=1.0)
     assert set(engines((whole,), jobs=50)) == {"builtin-song"}
     assert set(engines((whole,), steps, jobs=50)) == {"tiny-ace-step-turbo"}
+
+
+def test_a_canary_whose_engine_has_left_the_serve_file_takes_nothing():
+    left = replace(THIRD, engine="tiny-ace-step-xl", share=1.0)
+    assert set(engines((left,), jobs=50)) == {"tiny-ace-step-turbo"}
+
+
+@pytest.mark.parametrize("unknown", ["of", "engine"])
+def test_the_gateways_builder_refuses_a_canary_that_nothing_here_runs(unknown):
+    """Before a replica of the present gateway is replaced; by a sentence that Ray shows."""
+    with warnings.catch_warnings():
+        # Ray's own configuration classes
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from serving.deployments.builders import gateway
+        from serving.deployments.replica import CannotStart
+    canary = {"of": "builtin-song", "engine": "builtin-words", "share": 0.1}
+    gateway(GatewayArgs.model_validate({"canaries": [canary]}))
+    with pytest.raises(CannotStart, match="no engine “my-turbo”"):
+        gateway(GatewayArgs.model_validate({"canaries": [{**canary, unknown: "my-turbo"}]}))
 
 
 def test_shares_beyond_the_whole_are_refused():

@@ -58,7 +58,7 @@ def gateway(host_of, step_engine, sound, local_router) -> Iterator[Running]:
     words = step_engine((Words(title="Home"),), name="builtin-words")
     songs = step_engine((sound(10.0), sound(10.0)))
     hosts = {"words": host_of(words), "songs": host_of(songs)}
-    with listening(make_gateway(local_router(hosts, starting=("covers",)), catalogue(), key=KEY)) as url:
+    with listening(make_gateway(local_router(hosts, starting=("covers",)), catalogue, key=KEY)) as url:
         yield Running(url, hosts, words, songs)
 
 
@@ -239,7 +239,7 @@ def test_a_canary_makes_its_share_under_its_own_name(host_of, step_engine, local
             made.append(take.engine)
         return made
 
-    with listening(make_gateway(local_router(hosts), served, key=KEY, canaries=[half])) as url:
+    with listening(make_gateway(local_router(hosts), lambda: served, key=KEY, canaries=[half])) as url:
         first = makers(url)
         assert first == makers(url), "a second attempt meets the same engine"
     assert set(first) == {"builtin-words", "tiny-qwen"}
@@ -249,7 +249,33 @@ def test_a_canary_makes_its_share_under_its_own_name(host_of, step_engine, local
 def test_a_canary_that_nothing_here_runs_is_refused_before_any_request(local_router, unknown):
     names = {"of": "builtin-words", "engine": "builtin-song", unknown: "tiny-qwen"}
     with pytest.raises(UnknownEngine, match="tiny-qwen"):
-        make_gateway(local_router({}), catalogue(), key=KEY, canaries=[Canary(share=0.1, **names)])
+        make_gateway(local_router({}), catalogue, key=KEY, canaries=[Canary(share=0.1, **names)])
+
+
+def test_an_engine_that_the_serve_file_names_since_is_reached_by_the_same_gateway(
+    host_of, step_engine, local_router, ask
+):
+    served = [known().served_by({"words": ("builtin-words",)})]
+    hosts = {
+        app: host_of(step_engine((Words(title=name),), name=name))
+        for app, name in (("words", "builtin-words"), ("next", "tiny-qwen"))
+    }
+
+    def maker(url: str) -> str:
+        asked = ask(kind=BriefKind.LYRICS, engine="tiny-qwen")
+        [take] = asyncio.run(GatewayClient(url, KEY, 30).make(asked, lambda _: None))
+        return take.engine
+
+    with listening(make_gateway(local_router(hosts), lambda: served[0], key=KEY)) as url:
+        with pytest.raises(ModelRejected, match="no engine “tiny-qwen”"):
+            maker(url)
+        served[0] = known().served_by({"words": ("builtin-words",), "next": ("tiny-qwen",)})
+        assert maker(url) == "tiny-qwen"
+        engines = httpx.get(url + "/v1/engines", headers={KEY_HEADER: KEY}).json()
+    assert {engine["name"]: engine["application"] for engine in engines} == {
+        "builtin-words": "words",
+        "tiny-qwen": "next",
+    }
 
 
 def test_every_log_line_of_a_call_carries_its_trace_id(gateway, ask):

@@ -137,10 +137,11 @@ def test_a_crash_is_told_without_its_innards_and_may_be_tried_again(host_of, ste
     assert "secret" not in last.sentence
 
 
-def test_a_store_that_is_down_may_be_tried_again(host_of, step_engine, sound, ask, answers, scratch):
+def test_a_store_that_is_down_may_be_tried_again(host_of, step_engine, sound, ask, answers, scratch, marker):
     nobody = StoreSettings(kind="s3", endpoint_url="http://127.0.0.1:9", access_key="a", secret_key="b")
     engine = step_engine((sound(10.0),))
-    finisher = Finisher(S3Store(nobody), spec=engine.spec, scratch=scratch, clock=lambda: datetime.now(UTC))
+    clock = {"clock": lambda: datetime.now(UTC)}
+    finisher = Finisher(S3Store(nobody), spec=engine.spec, marker=marker, trained=False, scratch=scratch, **clock)
     last = answers(host_of(engine, finisher=finisher), ask())[-1]
     assert (last.code, last.retryable) == ("store_unavailable", True)
 

@@ -1,37 +1,46 @@
-"""Model engines on a real Ray: batches, cold starts, adapters, figures, and applications that cannot start."""
+"""Model engines on a real Ray: batches, cold starts, adapters, figures, and applications that cannot start.
+
+Beside them stands an application that follows the queue.
+"""
 
 import asyncio
 import itertools
-import os
 import re
 import shutil
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from sqlalchemy import text
 
-from configs.secrets import Secrets, load_or_create
+from configs.secrets import load_or_create
 from configs.settings import ModelsSettings, ServeSettings, Settings, load
-from serving import models
+from data.database import Database
+from data.embedded_postgres import EmbeddedPostgres, free_port
+from data.testing import fresh_database
+from serving import jobs, models
 from serving.applications import ApplicationFailed, failure_of
 from serving.catalogue import known
-from serving.client import GatewayClient, ModelRejected, Unavailable
+from serving.client import ModelRejected, Unavailable
 from serving.contract import CallContext, Event, MakeRequest, ProgressEvent, TakeResult
-from serving.stack import EnginesPart, ray_folder
+from serving.stack import RAY_PORTS, EnginesPart, ray_folder
+from studio.words.account import Account
 from studio.words.asset import AssetRole
 from studio.words.brief import Brief, BriefKind, Controls
+from tests.conftest import Products
+from tests.serving.deployments.conftest import Engines
+from ui.testing import until
 
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.stack
 
-READY_S = 300
+READY_S = 300.0
 _numbers = itertools.count(1)
 
 
@@ -46,6 +55,35 @@ def application(name: str, builder: str, args: dict[str, Any], **deployment: Any
     }
 
 
+SLEEPER = """
+import asyncio
+from ray import serve
+
+@serve.deployment(name="Sleeper")
+class Sleeper:
+    async def __call__(self, request):
+        await asyncio.sleep(float(request.query_params["seconds"]))
+        return "slept"
+
+def build(args):
+    return Sleeper.bind()
+"""
+
+
+def sleeper() -> dict[str, Any]:
+    """An application of no engine, whose replicas follow the queue."""
+    policy = {
+        "policy_function": "serving.deployments.autoscaling:RunnableAccountsPolicy",
+        "policy_kwargs": {"stages": ["music"], "poll_s": 1},
+    }
+    scaling = {"min_replicas": 0, "max_replicas": 3, "upscale_delay_s": 0, "downscale_delay_s": 1}
+    scaling |= {"downscale_to_zero_delay_s": 1, "policy": policy}
+    deployment = {"name": "Sleeper", "graceful_shutdown_timeout_s": 60, "ray_actor_options": {"num_cpus": 0.1}}
+    deployment |= {"autoscaling_config": scaling, "max_ongoing_requests": 2}
+    application = {"name": "sleeper", "import_path": "melodeon_sleeper:build", "route_prefix": "/sleep", "args": {}}
+    return {**application, "deployments": [deployment]}
+
+
 SERVE_FILE = {
     "proxy_location": "HeadOnly",
     "http_options": {"host": "127.0.0.1", "port": 8610},
@@ -56,6 +94,7 @@ SERVE_FILE = {
         application("songs", "songs", {"engine": "tiny-ace-step-turbo", "device": "cpu"}, max_ongoing_requests=2),
         application("words", "words", {"engine": "builtin-words"}, max_ongoing_requests=4,
                     autoscaling_config={"min_replicas": 0, "max_replicas": 1, "upscale_delay_s": 0}),
+        sleeper(),
         application("recycled", "covers", {"engine": "builtin-cover", "recycle": {"after_songs": 1}},
                     max_ongoing_requests=4, health_check_period_s=1),
         application("forbidden", "covers", {"engine": "sdxl-turbo"}),
@@ -66,96 +105,66 @@ SERVE_FILE = {
 }  # fmt: skip
 
 
-class Engines:
-    """Ray at work, and how to reach it."""
+@dataclass(frozen=True, kw_only=True)
+class QueuedEngines(Engines):
+    """With a queue that no worker takes from."""
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
-        self.serve, self.secrets = settings.serve, secrets
-
-    def client(self) -> GatewayClient:
-        return GatewayClient(f"http://127.0.0.1:{self.serve.http_port}", self.secrets.gateway_key, 120)
-
-    def details(self, application: str) -> dict[str, Any]:
-        """What Ray's own door says about it."""
-        answer = httpx.get(
-            f"http://127.0.0.1:{self.serve.dashboard_port}/api/serve/applications/",
-            headers={"Authorization": f"Bearer {self.secrets.ray_token}"},
-        )
-        details: dict[str, Any] = answer.json()["applications"][application]
-        return details
-
-    def replica_pids(self, application: str) -> set[int]:
-        """Of those that run."""
-        replicas = [
-            one for deployment in self.details(application)["deployments"].values() for one in deployment["replicas"]
-        ]
-        return {replica["pid"] for replica in replicas if replica["state"] == "RUNNING"}
-
-    def metrics(self) -> str:
-        """What Prometheus would read."""
-        return httpx.get(f"http://127.0.0.2:{self.serve.metrics_port}/metrics", timeout=10).text
-
-    def ready(self, name: str) -> bool:
-        try:
-            return self.client().health().applications[name].ready
-        except Unavailable:
-            return False
+    database: Database
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
-
-
-def until(true: Callable[[], bool], *, within_s: float) -> bool:
-    end = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.3)
-    return True
+def chosen(var: Path, weights: Path, database: Database) -> Settings:
+    """Settings of a Ray in this folder, with tiny models; one of those that are asked for is not there."""
+    for name in ("tiny-sdxl", "tiny-ace-step-turbo"):
+        spec = known().spec_of(name)
+        shutil.copytree(models.folder_of(weights, spec), models.folder_of(var / "models", spec))
+    (var / "code").mkdir()
+    (var / "code" / "melodeon_sleeper.py").write_text(SLEEPER)
+    (var / "serve.yaml").write_text(yaml.safe_dump(SERVE_FILE))
+    ports = {name: free_port() for name in RAY_PORTS}
+    serve = ServeSettings(config=var / "serve.yaml", worker_ports_from=31_000, **ports)
+    return load(var=var, serve=serve, models=ModelsSettings(folder=var / "models"), database={"url": database.conninfo})
 
 
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+def engines(
+    tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, postgres: EmbeddedPostgres, products: Products
+) -> Iterator[QueuedEngines]:
     """Ray with tiny models: some applications run, one is forbidden, one finds no card."""
+    products.end()
     var = tmp_path_factory.mktemp("models-on-ray")
-    for name in ("tiny-sdxl", "tiny-ace-step-turbo"):
-        models.fetch(known().spec_of(name), var / "models", offline=True, say=lambda _: None)
-    (var / "serve.yaml").write_text(yaml.safe_dump(SERVE_FILE))
-    http, gcs, dashboard, agent, metrics, client = free_ports(6)
-    ports = ServeSettings(
-        config=var / "serve.yaml",
-        http_port=http,
-        gcs_port=gcs,
-        dashboard_port=dashboard,
-        agent_port=agent,
-        metrics_port=metrics,
-        client_port=client,
-        worker_ports_from=30_000 + os.getpid() % 100 * 100,
-    )
-    settings = load(var=var, serve=ports, models=ModelsSettings(folder=var / "models"))
-    secrets = load_or_create(var)
-    part = EnginesPart(settings, secrets, settle_s=30.0)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MELODEON_SERVE__CONFIG", str(ports.config))
+    with fresh_database(postgres) as database, pytest.MonkeyPatch.context() as environment:
+        settings = chosen(var, tiny_weights, database)
+        environment.setenv("MELODEON_SERVE__CONFIG", str(settings.serve.config))
         environment.setenv("MELODEON_MODELS__FOLDER", str(settings.models_folder))
-        environment.setenv("OMP_NUM_THREADS", "1")
+        environment.setenv("MELODEON_DATABASE__URL", database.conninfo)
+        environment.setenv("PYTHONPATH", str(var / "code"))
+        # what cannot start is tried once, not three times
+        environment.setenv("RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT", "1")
+        secrets = load_or_create(var)
+        part = EnginesPart(settings, secrets, settle_s=1.0)
         part.start()
-    try:
-        running = Engines(settings, secrets)
-        assert until(part.ready, within_s=READY_S)
-        remarks = " ".join(part.remarks())
-        assert all(f"“{name}”" in remarks for name in ("forbidden", "absent"))
-        for name in ("words", "covers", "songs", "recycled"):
-            assert until(lambda name=name: running.ready(name), within_s=READY_S), name
-        yield running
-    finally:
-        part.stop()
-        shutil.rmtree(ray_folder(var), ignore_errors=True)
+        try:
+            running = QueuedEngines(settings=settings, secrets=secrets, database=database)
+            until(part.ready, "the gateway and an engine are ready", within_s=READY_S)
+            for name in ("words", "covers", "songs", "recycled"):
+                until(lambda name=name: running.ready(name), f"{name} are ready", within_s=READY_S)
+            until(lambda: part.ready() and told_of(part, "forbidden", "absent"), "what failed is told")
+            yield running
+        finally:
+            part.stop()
+            shutil.rmtree(ray_folder(var), ignore_errors=True)
+
+
+def told_of(part: EnginesPart, *names: str) -> bool:
+    """Whether the part has a remark about each of these applications."""
+    remarks = " ".join(part.remarks())
+    return all(f"“{name}”" in remarks for name in names)
+
+
+@pytest.fixture
+def database(engines: QueuedEngines) -> Database:
+    """The one whose queue is followed."""
+    return engines.database
 
 
 def request(**brief: Any) -> MakeRequest:
@@ -189,7 +198,7 @@ def test_covers_of_several_people_are_painted_together_and_one_that_leaves_spoil
         total = {word: sum(float(value) for name, value in sizes if name == word) for word in ("sum", "count")}
         return total["sum"] > total["count"] > 0
 
-    assert until(shared, within_s=60), "no two covers shared a batch"
+    until(shared, "two covers share a batch")
 
 
 def test_a_cold_application_says_that_it_warms_up_and_then_how_long(engines: Engines):
@@ -199,7 +208,7 @@ def test_a_cold_application_says_that_it_warms_up_and_then_how_long(engines: Eng
     assert isinstance(takes[0], TakeResult)
     assert isinstance(told[0], ProgressEvent)
     assert told[0].message == "Warming up the engine"
-    assert until(lambda: engines.client().health().applications["words"].load_s is not None, within_s=60)
+    until(lambda: engines.client().health().applications["words"].load_s is not None, "its figures are known")
     assert engines.client().health().applications["words"].cold_start_s > 0
 
 
@@ -208,7 +217,7 @@ def test_load_and_warm_up_are_told_and_exported(engines: Engines):
         covers = engines.client().health().applications["covers"]
         return covers.load_s is not None and covers.load_s > 0 and (covers.warm_up_s or 0) > 0
 
-    assert until(seen, within_s=60)
+    until(seen, "the gateway knows how long it took")
 
     def exported() -> bool:
         text = engines.metrics()
@@ -219,7 +228,7 @@ def test_load_and_warm_up_are_told_and_exported(engines: Engines):
         )  # fmt: skip
         return all(word in text for word in wanted)
 
-    assert until(exported, within_s=60)
+    until(exported, "Prometheus could read it")
 
 
 def test_an_application_that_finds_no_card_says_so_and_the_others_serve(engines: Engines):
@@ -233,7 +242,7 @@ def test_an_application_that_finds_no_card_says_so_and_the_others_serve(engines:
     [("forbidden", "SDXL turbo may not be used commercially"), ("absent", "melodeon models fetch tiny-qwen")],
 )
 def test_what_cannot_start_says_why_and_what_to_do(engines: Engines, name, sentence):
-    assert until(lambda: engines.details(name)["status"] == "DEPLOY_FAILED", within_s=120)
+    until(lambda: engines.details(name)["status"] == "DEPLOY_FAILED", "it has failed")
     assert sentence in str(ApplicationFailed(name, failure_of(engines.details(name))))
 
 
@@ -252,5 +261,43 @@ def test_a_replica_that_has_done_its_share_is_replaced_and_no_call_is_lost(engin
         cover = request(kind=BriefKind.COVER, engine="builtin-cover")
         [take] = asyncio.run(engines.client().make(cover, lambda _: None))
         assert isinstance(take, TakeResult)
-        assert until(lambda old=before: bool(now := engines.replica_pids("recycled")) and not now & old, within_s=90)
-        before = engines.replica_pids("recycled")
+        before = until(lambda old=before: replaced(engines.replica_pids("recycled"), old), "another one runs")
+
+
+def replaced(now: set[int], before: set[int]) -> set[int]:
+    """Those that run now, if none of them is an old one."""
+    return set() if now & before else now
+
+
+def test_a_job_brings_replicas_up_and_its_end_takes_them_down_without_cutting_a_call(
+    engines: QueuedEngines, account: Account
+) -> None:
+    def states() -> list[str]:
+        return [replica["state"] for replica in engines.replicas("sleeper")]
+
+    def called() -> httpx.Response:
+        return httpx.get(f"{engines.url}/sleep?seconds=8", timeout=90)
+
+    until(lambda: engines.details("sleeper")["status"] == "RUNNING", "the application is there")
+    assert states() == []
+    brief, now = Brief(description="a song about the sea"), datetime.now(UTC)
+    with engines.database.transaction() as session:
+        job = jobs.request(session, account, brief, key="of the sea", now=now, draw_seed=lambda: 7)
+    until(lambda: states() == ["RUNNING"], "the job brings a replica up")
+
+    with ThreadPoolExecutor(1) as pool:
+        call: Future[httpx.Response] = pool.submit(called)
+        time.sleep(1.0)
+        with engines.database.transaction() as session:
+            session.execute(text("UPDATE job SET state = 'cancelled' WHERE id = :id"), {"id": job.id})
+        until(lambda: "STOPPING" in states(), "its replica is told to leave")
+        assert not call.done()
+        assert call.result().text == "slept"
+    until(lambda: states() == [], "no replica is left")
+
+    said = "\n".join(engines.logged("serve/controller_*.log"))
+    assert "Scaling of sleeper: 1 replicas wanted (drain)" in said
+    assert "Scaling of sleeper: 0 replicas wanted (idle)" in said
+    names = ("desired_replicas", "reason", "runnable_accounts", "data_age_seconds", "arrivals_per_second")
+    wanted = [f"ray_melodeon_scaling_{name}{{" for name in names]
+    until(lambda: all(name in engines.metrics() for name in wanted), "its figures are exported", every_s=0.5)

@@ -4,12 +4,9 @@ import asyncio
 import hashlib
 import itertools
 import os
-import shutil
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,108 +14,26 @@ import httpx
 import pytest
 import yaml
 
-from configs.secrets import Secrets, load_or_create
-from configs.settings import ServeSettings, Settings, load
 from data.audio_files import read, read_labels
-from data.object_store import FolderStore
-from serving.client import Busy, DeadlineExceeded, GatewayClient, ReplicaLost, Unavailable
+from serving.client import Busy, DeadlineExceeded, ReplicaLost, Unavailable
 from serving.contract import CallContext, Event, MakeRequest, ProgressEvent, TakeResult
-from serving.stack import EnginesPart, ray_folder
 from studio.sound.loudness import integrated_lufs
 from studio.words.asset import AssetRole
 from studio.words.brief import Brief, BriefKind, Controls
-
-pytestmark = pytest.mark.stack
-
-READY_S = 180
-"""Longest wait for Ray and all applications; the first run of a machine compiles the sample loops."""
+from tests.serving.deployments.conftest import Engines
+from ui.testing import Stack, all_well, until
 
 _numbers = itertools.count(1)
 
 
-@dataclass
-class Engines:
-    """Ray at work, and how to reach it."""
-
-    settings: Settings
-    secrets: Secrets
-    store: FolderStore
-
-    def client(self) -> GatewayClient:
-        return GatewayClient(self.url, self.secrets.gateway_key, 120)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.settings.serve.http_port}"
-
-    def ray(self, method: str = "GET", config: dict[str, Any] | None = None) -> httpx.Response:
-        """Ray's own door."""
-        return httpx.request(
-            method,
-            f"http://127.0.0.1:{self.settings.serve.dashboard_port}/api/serve/applications/",
-            json=config,
-            headers={"Authorization": f"Bearer {self.secrets.ray_token}"},
-            timeout=30,
-        )
-
-    def replica_pids(self, application: str) -> list[int]:
-        deployments: dict[str, Any] = self.ray().json()["applications"][application]["deployments"]
-        return [replica["pid"] for deployment in deployments.values() for replica in deployment["replicas"]]
-
-    def said(self, word: str, job_id: str) -> bool:
-        """Whether a replica has logged this event of this job."""
-        logs = ray_folder(self.settings.var).glob("session_2*/logs/worker-*.err")
-        lines = itertools.chain.from_iterable(log.read_text(errors="replace").splitlines() for log in logs)
-        return any(f'"{word}"' in line and f'"{job_id}"' in line for line in lines)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
-
-
-def until(true: Callable[[], bool], *, within_s: float) -> bool:
-    end = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.2)
-    return True
-
-
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Engines]:
-    """Ray with the laptop profile, in its own folder, process group and ports; every application runs."""
-    var = tmp_path_factory.mktemp("engines")
-    compiled = request.config.cache.mkdir("numba")
-    (var / "cache").mkdir()
-    (var / "cache" / "numba").symlink_to(compiled)
-    http, gcs, dashboard, agent, metrics, client = free_ports(6)
-    ports = ServeSettings(
-        http_port=http,
-        gcs_port=gcs,
-        dashboard_port=dashboard,
-        agent_port=agent,
-        metrics_port=metrics,
-        client_port=client,
-        worker_ports_from=20_000 + os.getpid() % 100 * 100,
-    )
-    settings, secrets = load(var=var, serve=ports), load_or_create(var)
-    part = EnginesPart(settings, secrets)
-    part.start()
-    try:
-        assert until(part.ready, within_s=READY_S), part.last_words()
-        yield Engines(settings, secrets, FolderStore(var / "objects", secrets.link_key))
-    finally:
-        part.stop()
-        shutil.rmtree(ray_folder(var), ignore_errors=True)
+def engines(stack: Stack) -> Engines:
+    """The running product's, on the laptop profile. What is asked of them here no worker knows of."""
+    return Engines(settings=stack.services.settings, secrets=stack.services.secrets)
 
 
 def song(*, duration_s: float = 10.0, takes: int = 2, deadline_s: float = 100.0, **words: Any) -> MakeRequest:
-    job_id = f"job_{next(_numbers)}"
+    job_id = f"job_by_hand_{next(_numbers)}"
     call = CallContext(job_id=job_id, attempt=1, deadline_s=deadline_s, key_prefix=f"songs/acc_1/{job_id}/1")
     controls = Controls(seed=5, duration_s=duration_s)
     return MakeRequest(
@@ -139,7 +54,9 @@ def made(engines: Engines, request: MakeRequest) -> list[TakeResult]:
     raise AssertionError("the engines stayed busy")
 
 
-def test_a_song_is_made_over_http_and_its_files_are_what_is_said_of_them(engines: Engines, tmp_path: Path):
+def test_a_song_is_made_over_http_and_its_files_are_what_is_said_of_them(
+    engines: Engines, stack: Stack, tmp_path: Path
+) -> None:
     told: list[Event] = []
     request = song(duration_s=15, lyrics="[verse]\nWalking home beneath the moon\nHumming half a simple tune")
     takes = asyncio.run(engines.client().make(request, told.append))
@@ -149,7 +66,7 @@ def test_a_song_is_made_over_http_and_its_files_are_what_is_said_of_them(engines
     assert [take.seed for take in takes] == [5, 6]
     for index, take in enumerate(takes):
         for role, asset in take.assets.items():
-            content = b"".join(engines.store.get(asset.key))
+            content = b"".join(stack.services.store.get(asset.key))
             assert asset.key.startswith(f"{request.call.key_prefix}/{index}.")
             assert hashlib.sha256(content).hexdigest() == asset.sha256
             (tmp_path / f"{index}-{role.value}").write_bytes(content)
@@ -194,15 +111,15 @@ def test_leaving_a_call_stops_the_engine_in_its_replica(engines: Engines):
         await asyncio.wait([call])
 
     asyncio.run(leave())
-    assert until(lambda: engines.said("make.cancelled", request.call.job_id), within_s=20)
-    assert until(lambda: engines.client().health().applications["songs"].calls == 0, within_s=20)
+    until(lambda: engines.said("make.cancelled", request.call.job_id), "its replica says that it stopped")
+    until(lambda: engines.client().health().applications["songs"].calls == 0, "the gateway counts no call")
 
 
 def test_a_deadline_stops_the_engine_too(engines: Engines):
     request = song(duration_s=240, takes=1, deadline_s=1.5)
     with pytest.raises(DeadlineExceeded):
         asyncio.run(engines.client().make(request, lambda _: None))
-    assert until(lambda: engines.said("make.cancelled", request.call.job_id), within_s=20)
+    until(lambda: engines.said("make.cancelled", request.call.job_id), "its replica says that it stopped")
 
 
 def test_a_killed_replica_is_told_as_lost_and_replaced(engines: Engines):
@@ -217,15 +134,14 @@ def test_a_killed_replica_is_told_as_lost_and_replaced(engines: Engines):
     with pytest.raises(ReplicaLost):
         asyncio.run(engines.client().make(song(duration_s=240, takes=1), kill))
     assert len(made(engines, song(takes=1))) == 1
-    assert set(engines.replica_pids("songs")).isdisjoint(killed)
+    assert engines.replica_pids("songs").isdisjoint(killed)
 
 
 def test_calls_that_end_well_are_not_taken_for_listeners_that_left(engines: Engines):
     """Serve's door cancels a request whose client leaves before the response has ended, and says so in its log."""
 
     def left() -> int:
-        logs = ray_folder(engines.settings.var).glob("session_2*/logs/serve/proxy_*.log")
-        return sum(log.read_text(errors="replace").count("disconnected, cancelling") for log in logs)
+        return sum("disconnected, cancelling" in line for line in engines.logged("serve/proxy_*.log"))
 
     before = left()
     for _ in range(20):
@@ -233,15 +149,19 @@ def test_calls_that_end_well_are_not_taken_for_listeners_that_left(engines: Engi
     assert left() - before < 10
 
 
-def test_a_call_for_an_application_that_has_gone_is_sent_away(engines: Engines):
-    """The gateway has called it before and still knows it as ready. Stands last: the engine for covers is gone then."""
+def test_a_call_for_an_application_that_has_gone_is_sent_away(engines: Engines, stack: Stack) -> None:
+    """The gateway has called it before and still knows it as ready. Afterwards it comes back."""
     cover = song(kind=BriefKind.COVER, takes=1)
     cover = cover.model_copy(update={"brief": replace(cover.brief, controls=Controls(seed=5))})
     made(engines, cover)
     config = yaml.safe_load(engines.settings.serve.config.read_text())
     config["http_options"]["port"] = engines.settings.serve.http_port
-    config["applications"] = [one for one in config["applications"] if one["name"] != "covers"]
-    assert engines.ray("PUT", config).is_success
-    assert until(lambda: "covers" not in engines.ray().json()["applications"], within_s=60)
-    with pytest.raises(Unavailable, match="covers is not ready"):
-        asyncio.run(engines.client().make(cover, lambda _: None))
+    others = [one for one in config["applications"] if one["name"] != "covers"]
+    try:
+        assert engines.ray("PUT", {**config, "applications": others}).is_success
+        until(lambda: "covers" not in engines.ray().json()["applications"], "the application is gone")
+        with pytest.raises(Unavailable, match="covers is not ready"):
+            asyncio.run(engines.client().make(cover, lambda _: None))
+    finally:
+        assert engines.ray("PUT", config).is_success
+        until(lambda: all_well(stack), "covers are painted again")

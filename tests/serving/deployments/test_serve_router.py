@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from ray.exceptions import RayActorError
     from ray.serve.exceptions import RayServeException
 
-    from serving.deployments.serve_router import ServeRouter
+    from serving.deployments.serve_router import STATUS_LIFE_S, ServeRouter
 
 
 @pytest.mark.parametrize("error", [RayServeException("Application 'songs' does not exist."), RayActorError()])
@@ -29,7 +29,24 @@ def test_an_application_that_left_after_it_was_seen_takes_no_calls(monkeypatch, 
     monkeypatch.setattr(serve, "get_app_handle", gone)
 
     async def call() -> None:
-        await anext(ServeRouter(["songs"]).stream("songs", ask()))
+        await anext(ServeRouter(lambda: ["songs"]).stream("songs", ask()))
 
     with pytest.raises(NotReady, match="songs is not ready"):
         asyncio.run(call())
+
+
+def test_an_application_that_was_added_since_the_last_look_is_called_later_and_seen_by_then(monkeypatch, ask):
+    running = SimpleNamespace(status=SimpleNamespace(value="RUNNING"), deployments={})
+    monkeypatch.setattr(serve, "status", lambda: SimpleNamespace(applications={"songs": running, "next": running}))
+    names = ["songs"]
+    router = ServeRouter(lambda: names)
+
+    async def call() -> None:
+        assert set(await router.health()) == {"songs"}
+        names.append("next")
+        with pytest.raises(NotReady, match="next is not ready"):
+            await anext(router.stream("next", ask()))
+        await asyncio.sleep(STATUS_LIFE_S)
+        assert (await router.health())["next"].ready
+
+    asyncio.run(call())

@@ -8,8 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,8 @@ import pytest
 
 from data.embedded_postgres import free_port
 from serving.processes import ChildProcess
+from tests.conftest import Products
+from ui.testing import until
 
 pytestmark = [
     pytest.mark.stack,
@@ -43,15 +44,6 @@ class Where:
 def build(args):
     return Where.bind()
 """
-
-
-def until(true: Callable[[], bool], *, within_s: float) -> bool:
-    end = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.25)
-    return True
 
 
 class Node:
@@ -133,6 +125,9 @@ class Cluster:
         self._nodes.append(node)
         return node
 
+    def last_words(self) -> str:
+        return "\n".join(node.last_words() for node in self._nodes)
+
     def stop(self) -> None:
         for node in reversed(self._nodes):
             node.stop()
@@ -175,7 +170,9 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
+def cluster(products: Products) -> Iterator[Cluster]:
+    """Nodes of their own; what they said last is shown when the test fails."""
+    products.end()
     # Ray's sockets allow 107 bytes for their path.
     folder = Path(tempfile.mkdtemp(prefix="three-"))
     (folder / "code").mkdir()
@@ -184,29 +181,30 @@ def cluster() -> Iterator[Cluster]:
     try:
         yield nodes
     finally:
+        sys.stderr.write(nodes.last_words())
         nodes.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_replicas_reach_every_node_and_a_lost_one_is_replaced_by_a_new_one(cluster: Cluster) -> None:
     head = cluster.add_node()
-    assert until(cluster.answers, within_s=120), head.last_words()
+    until(cluster.answers, "the head answers")
     second, third = cluster.add_node(), cluster.add_node()
 
     # placed: one GPU each, so one replica each
-    assert until(lambda: cluster.scale(1), within_s=30)
-    assert until(lambda: len(cluster.places()) == 1, within_s=120)
+    until(lambda: cluster.scale(1), "the file is applied")
+    until(lambda: len(cluster.places()) == 1, "one replica runs")
     everywhere = sorted(node.address for node in (head, second, third))
     assert cluster.scale(3)
-    assert until(lambda: cluster.places() == everywhere, within_s=120), second.last_words() + third.last_words()
-    assert until(lambda: cluster.who_answers() == set(everywhere), within_s=60)
+    until(lambda: cluster.places() == everywhere, "every node has a replica")
+    until(lambda: cluster.who_answers() == set(everywhere), "every node answers")
 
     third.lose_power()
     left = sorted(node.address for node in (head, second))
-    assert until(lambda: cluster.places() == left, within_s=90)
+    until(lambda: cluster.places() == left, "the lost node is missed")
     # those that are left do the work
     assert cluster.who_answers() <= set(left)
 
     fourth = cluster.add_node()
-    assert until(lambda: cluster.places() == sorted([*left, fourth.address]), within_s=120), fourth.last_words()
-    assert until(lambda: cluster.who_answers() == {*left, fourth.address}, within_s=60)
+    until(lambda: cluster.places() == sorted([*left, fourth.address]), "the new node has a replica")
+    until(lambda: cluster.who_answers() == {*left, fourth.address}, "the new node answers")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from serving.catalogue import known
 from serving.engines.acestep import AceStep
 from serving.engines.acestep_model import WrongCheckpoint
 from serving.engines.acestep_speed import BadSpeed
@@ -20,8 +19,8 @@ from serving.engines.setup import Setup
 from studio.sound.clip import Clip
 from studio.units import RATE_HZ
 from studio.words.brief import Brief, Controls, MusicTask, UnfitBrief
-from studio.words.engine_spec import EngineSpec, NumberControl
 from studio.words.take import Cancelled, Progress, Sources, Take
+from tests.serving.engines.conftest import ace_step, ace_step_spec
 
 ALL_TASKS = list(MusicTask)
 TURBO_TASKS = [MusicTask.TEXT2MUSIC, MusicTask.COVER, MusicTask.REPAINT, MusicTask.EXTEND]
@@ -32,13 +31,6 @@ WORDS = {
     MusicTask.LEGO: {"tracks": ("drums",)},
     MusicTask.COMPLETE: {"tracks": ("drums", "bass")},
 }
-
-
-def spec_of(name: str) -> EngineSpec:
-    """The catalogue's entry, for shorter songs and fewer steps than people are offered."""
-    spec = known().spec_of(f"tiny-ace-step-{name}")
-    controls = (replace(one, least=1.0) if isinstance(one, NumberControl) else one for one in spec.controls)
-    return replace(spec, controls=tuple(controls))
 
 
 def clip(seconds: float = 3.0, *, rate_hz: int = RATE_HZ, channels: int = 2, seed: int = 3) -> Clip:
@@ -63,24 +55,6 @@ def samples(take: Take) -> np.ndarray:
 
 def make(engine: AceStep, wanted: Brief, sources: Sources = SOURCES) -> tuple[Take, ...]:
     return engine.make(wanted, lambda _: None, sources)
-
-
-def loaded(name: str, models: Path, **options) -> AceStep:
-    torch.set_num_threads(1)
-    folder = models / f"tiny-ace-step-{name}"
-    engine = AceStep(Setup(spec=spec_of(name), folder=folder, device="cpu", options=options))
-    engine.load()
-    return engine
-
-
-@pytest.fixture(scope="module")
-def turbo(tiny_models) -> AceStep:
-    return loaded("turbo", tiny_models)
-
-
-@pytest.fixture(scope="module")
-def base(tiny_models) -> AceStep:
-    return loaded("base", tiny_models)
 
 
 @pytest.fixture(params=[("turbo", task) for task in TURBO_TASKS] + [("base", task) for task in ALL_TASKS], ids=str)
@@ -225,7 +199,7 @@ def test_two_at_once_do_not_disturb_each_other(turbo):
 
 
 def test_it_gives_its_memory_back_and_loads_again(tiny_models):
-    engine = loaded("turbo", tiny_models)
+    engine = ace_step("turbo", tiny_models)
     before = samples(make(engine, brief())[0])
     engine.unload()
     assert engine._model is None
@@ -234,7 +208,7 @@ def test_it_gives_its_memory_back_and_loads_again(tiny_models):
 
 
 def test_the_options_of_speed_make_the_same_sound_and_stand_in_the_settings(turbo, tiny_models):
-    fast = loaded("turbo", tiny_models, attention="window", tiles=True)
+    fast = ace_step("turbo", tiny_models, attention="window", tiles=True)
     usual, (take,) = samples(make(turbo, brief())[0]), make(fast, brief())
     assert take.settings["speed"]["attention"] == "window"
     assert take.settings["tiled"]
@@ -243,7 +217,7 @@ def test_the_options_of_speed_make_the_same_sound_and_stand_in_the_settings(turb
 
 def test_an_unknown_word_about_speed_is_refused_at_the_start(tiny_models):
     with pytest.raises(BadSpeed, match="attention"):
-        loaded("turbo", tiny_models, attention="warp")
+        ace_step("turbo", tiny_models, attention="warp")
 
 
 def copied(models: Path, to: Path, change: Callable[[Path], object]) -> Path:
@@ -277,18 +251,18 @@ def pickle_instead(folder: Path) -> None:
 )
 def test_a_checkpoint_that_is_not_whole_is_refused_with_a_sentence(tiny_models, tmp_path, change):
     folder = copied(tiny_models, tmp_path, change)
-    engine = AceStep(Setup(spec=spec_of("turbo"), folder=folder, device="cpu"))
+    engine = AceStep(Setup(spec=ace_step_spec("turbo"), folder=folder, device="cpu"))
     with pytest.raises(WrongCheckpoint, match=r"Tiny ACE-Step turbo cannot be loaded"):
         engine.load()
 
 
 def test_without_a_folder_it_says_where_checkpoints_are_listed():
     with pytest.raises(WrongCheckpoint, match="melodeon models list"):
-        AceStep(Setup(spec=spec_of("turbo"), device="cpu")).load()
+        AceStep(Setup(spec=ace_step_spec("turbo"), device="cpu")).load()
 
 
 def test_a_turbo_checkpoint_under_an_entry_with_guidance_is_refused(tiny_models):
-    engine = AceStep(Setup(spec=spec_of("base"), folder=tiny_models / "tiny-ace-step-turbo", device="cpu"))
+    engine = AceStep(Setup(spec=ace_step_spec("base"), folder=tiny_models / "tiny-ace-step-turbo", device="cpu"))
     with pytest.raises(WrongCheckpoint, match="follows no guidance"):
         engine.load()
 
@@ -299,21 +273,21 @@ def test_a_checkpoint_without_the_audio_tokenizer_makes_no_covers(tiny_models, t
         index |= {"audio_tokenizer": [None, None], "audio_token_detokenizer": [None, None]}
         (folder / "model_index.json").write_text(json.dumps(index))
 
-    engine = AceStep(Setup(spec=spec_of("turbo"), folder=copied(tiny_models, tmp_path, drop), device="cpu"))
+    engine = AceStep(Setup(spec=ace_step_spec("turbo"), folder=copied(tiny_models, tmp_path, drop), device="cpu"))
     with pytest.raises(UnfitBrief, match="audio tokenizer that covers need"):
         make(engine, brief(MusicTask.COVER))
     assert make(engine, brief())
 
 
 def test_weights_beyond_memory_are_not_even_begun(tiny_models):
-    spec = spec_of("turbo")
+    spec = ace_step_spec("turbo")
     spec = replace(spec, card=replace(spec.card, memory_gb=1e6))
     with pytest.raises(NotEnoughMemory, match=r"needs 2000000\.0 GB"):
         AceStep(Setup(spec=spec, folder=tiny_models / "tiny-ace-step-turbo", device="cpu")).load()
 
 
 def test_a_length_beyond_memory_is_refused_with_a_sentence_before_the_work(tiny_models):
-    engine = loaded("turbo", tiny_models)
+    engine = ace_step("turbo", tiny_models)
     engine._model.footprint = replace(engine._model.footprint, hidden=10**12)
     stop = StopAt(1)
     with pytest.raises(NotEnoughMemory, match="GB are free"):
@@ -322,7 +296,7 @@ def test_a_length_beyond_memory_is_refused_with_a_sentence_before_the_work(tiny_
 
 
 def test_weights_that_offload_brings_in_only_for_the_work_count_before_it(tiny_models):
-    engine = loaded("turbo", tiny_models)
+    engine = ace_step("turbo", tiny_models)
     assert engine._model.moving_gb == 0
     engine._model.moving_gb = 10**6
     with pytest.raises(NotEnoughMemory, match=r"needs 1000000\.\d GB"):

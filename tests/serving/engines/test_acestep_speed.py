@@ -65,7 +65,7 @@ def step(model, frames: int = 301):
     )[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(length=st.integers(1, 90), window=st.integers(1, 40), groups=st.sampled_from([1, 2, 4]))
 def test_blocks_of_windows_are_attention_behind_a_band(length, window, groups):
     torch.manual_seed(length)
@@ -125,7 +125,7 @@ def test_channels_lie_together_in_the_weights_also_after_a_move(kind):
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(length=st.integers(TILE_LATENTS + 1, 6 * TILE_LATENTS))
 def test_tiles_cover_every_latent_once_and_none_near_an_inner_edge(length):
     shapes = set()

@@ -4,14 +4,11 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from serving.catalogue import known
 from serving.engines.acestep import AceStep, grouped
 from serving.engines.acestep_ask import FADE_FRAMES, ask_of
 from serving.engines.acestep_sound import BrokenSound, SilentSound
@@ -20,34 +17,10 @@ from serving.engines.setup import Setup
 from studio.sound.clip import Clip
 from studio.units import RATE_HZ
 from studio.words.brief import Brief, Controls, MusicTask
-from studio.words.engine_spec import EngineSpec, NumberControl
 from studio.words.take import Sources, Take
+from tests.serving.engines.conftest import ace_step_spec
 
 LONG = "dreamy synthwave with warm pads and a slow beat, " * 30
-
-
-def spec_of(name: str) -> EngineSpec:
-    """The catalogue's entry, for shorter songs and fewer steps than people are offered."""
-    spec = known().spec_of(f"tiny-ace-step-{name}")
-    controls = (replace(one, least=1.0) if isinstance(one, NumberControl) else one for one in spec.controls)
-    return replace(spec, controls=tuple(controls))
-
-
-def loaded(name: str, models: Path) -> AceStep:
-    torch.set_num_threads(1)
-    engine = AceStep(Setup(spec=spec_of(name), folder=models / f"tiny-ace-step-{name}", device="cpu"))
-    engine.load()
-    return engine
-
-
-@pytest.fixture(scope="module")
-def turbo(tiny_models) -> AceStep:
-    return loaded("turbo", tiny_models)
-
-
-@pytest.fixture(scope="module")
-def base(tiny_models) -> AceStep:
-    return loaded("base", tiny_models)
 
 
 def clip(seconds: float = 3.0, *, rate_hz: int = RATE_HZ, channels: int = 2) -> Clip:
@@ -178,7 +151,7 @@ def test_the_tokenizer_pads_right_whatever_the_checkpoint_says(tiny_models, tmp_
     shutil.copytree(tiny_models / "tiny-ace-step-turbo", folder)
     config = folder / "tokenizer" / "tokenizer_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"padding_side": "left"}))
-    engine = AceStep(Setup(spec=spec_of("turbo"), folder=folder, device="cpu"))
+    engine = AceStep(Setup(spec=ace_step_spec("turbo"), folder=folder, device="cpu"))
     engine.load()
     assert engine._model.pipe.tokenizer.padding_side == "right"
 

@@ -26,7 +26,7 @@ BRIEF = Brief(
 )
 
 
-@pytest.fixture(scope="module", params=["tiny-sdxl", "tiny-z-image"])
+@pytest.fixture(scope="module", params=["tiny-sdxl", "tiny-z-image", "tiny-flux2-klein"])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -218,3 +218,28 @@ def test_out_of_memory_is_tried_once_more_and_then_told(planner, monkeypatch, ti
     else:
         with pytest.raises(OutOfMemory):
             words(planner, BRIEF)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_codes_out_of_memory_are_written_once_more_and_then_told(planner, monkeypatch, times):
+    plan = Plan(duration_s=10.0, caption="x", tempo_bpm=90)
+    expected = planner.codes_for(BRIEF, plan, seed=4, on_progress=lambda _: None)
+    model = planner._loaded()
+    generate, left, told = model._generate, [None] * times, []
+
+    def failing(encoded: object, pen: object, most_tokens: int) -> None:
+        if left:
+            left.pop()
+            generate(encoded, pen, most_tokens // 2)  # half of them are written and told when the memory ends
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        generate(encoded, pen, most_tokens)
+
+    monkeypatch.setattr(model, "_generate", failing)
+    if times == 1:
+        assert planner.codes_for(BRIEF, plan, seed=4, on_progress=told.append) == expected
+        fractions = [progress.fraction for progress in told]
+        assert fractions == sorted(fractions)
+        assert len(fractions) > len(expected), "some were told before the memory ended"
+    else:
+        with pytest.raises(OutOfMemory):
+            planner.codes_for(BRIEF, plan, seed=4, on_progress=told.append)

@@ -70,7 +70,7 @@ def test_ace_step_is_audible_stereo_at_48_khz(name: str, is_turbo: bool, tiny_mo
     assert np.abs(samples.mean(axis=1)).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["sdxl", "z-image"])
+@pytest.mark.parametrize("name", ["sdxl", "z-image", "flux2-klein"])
 def test_image_models_paint_by_seed_without_guidance(name: str, tiny_models: Path) -> None:
     import diffusers
     import torch

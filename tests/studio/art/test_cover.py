@@ -54,7 +54,7 @@ def test_every_scene_is_a_picture(scene: str) -> None:
     assert len(np.unique(pixels.reshape(-1, 3) // 16, axis=0)) > 40
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(min_value=0, max_value=2**31 - 1),
     genre=st.sampled_from(sorted(GENRE_WORDS)),
@@ -80,7 +80,7 @@ def _colour(mean: NDArray[np.float64]) -> tuple[int, int, int]:
     return (int(mean[0]), int(mean[1]), int(mean[2]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(title=st.text(max_size=120), artist=st.text(max_size=60))
 def test_any_text_can_be_set(title: str, artist: str) -> None:
     picture = paint_cover(STYLE, title=title, artist=artist, seed=1, size_px=64)

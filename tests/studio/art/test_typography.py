@@ -3,7 +3,7 @@
 from importlib import resources
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.art.typography import MARGIN, SANS, SERIF, printable, set_title
@@ -45,7 +45,6 @@ def test_long_titles_take_more_rows(title: str, rows: int) -> None:
     assert " ".join(line.text for line in block.lines) == title
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="abcdefghijklmnop ", min_size=1, max_size=100), st.sampled_from([SANS, SERIF]), st.booleans())
 def test_lines_fit_between_the_margins_and_do_not_touch(title: str, face: str, capitals: bool) -> None:
     block = set_title(title, "Somebody", face=face, capitals=capitals)

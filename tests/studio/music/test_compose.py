@@ -65,7 +65,7 @@ def fingerprint(score: Score) -> str:
     return hashlib.sha256(repr(score).encode()).hexdigest()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     genre=st.sampled_from([*GENRES, "unheard of"]),
     duration_s=st.floats(10, 600) | st.sampled_from([10.0, 600.0]),

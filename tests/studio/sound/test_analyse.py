@@ -91,7 +91,7 @@ def test_the_waveform_shows_where_it_is_loud():
     assert peaks[90] == pytest.approx(0.4, abs=0.01)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     frames=st.integers(1, 3_000), points=st.integers(1, 900), scale=st.floats(0, 3), channels=st.sampled_from([1, 2])
 )

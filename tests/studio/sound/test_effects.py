@@ -125,7 +125,7 @@ def test_the_room_is_the_same_in_pieces_and_its_sides_differ():
     assert abs(np.corrcoef(whole)[0, 1]) < 0.5
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(least=st.floats(0.01, 0.5), seed=st.integers(0, 99))
 def test_law_of_widening(least, seed):
     """Mono sound gets the asked side energy, and its mono sum is left as it was."""

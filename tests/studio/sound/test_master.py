@@ -81,7 +81,7 @@ def test_silence_is_refused_with_a_sentence():
     assert caught.value.code == "silent_clip"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**16),
     gain_db=st.floats(-20, 30),
@@ -102,7 +102,7 @@ def test_law_of_the_limiter(seed, gain_db, ceiling_dbtp, spikes):
     assert np.abs(np.diff(gain)).max() <= asked / 144
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**16), headroom_db=st.floats(0.1, 20))
 def test_a_sound_below_the_ceiling_passes_unchanged(seed, headroom_db):
     samples = (np.random.default_rng(seed).standard_normal((2, 4_800)) * 0.1).astype(np.float32)

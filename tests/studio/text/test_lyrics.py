@@ -25,7 +25,7 @@ PROMPTS = (
 seeds = st.integers(min_value=0, max_value=2**31 - 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=seeds,
     prompt=st.sampled_from(PROMPTS),
@@ -52,7 +52,6 @@ def test_laws_of_written_lyrics(seed: int, prompt: str, duration_s: float, tempo
         assert subject.title.lower() in chorus.lines[0].lower()
 
 
-@settings(deadline=None)
 @given(seed=seeds)
 def test_verses_of_a_song_share_no_line(seed: int) -> None:
     prompt = PROMPTS[seed % len(PROMPTS)]

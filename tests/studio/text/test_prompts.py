@@ -1,6 +1,6 @@
 """The line of musical words for an engine."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.text.prompts import style_prompt
@@ -23,7 +23,6 @@ def test_an_instrumental_names_no_singer() -> None:
         assert "instrumental" in line
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200), st.integers(min_value=0, max_value=2**31 - 1))
 def test_any_description_gives_a_short_line(text: str, seed: int) -> None:
     style = read_style(text)

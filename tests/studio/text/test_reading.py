@@ -1,7 +1,7 @@
 """What prompts are understood to say."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.music.theory import KEYS
@@ -188,7 +188,6 @@ def test_singable_subject(prompt: str, kind: str, phrase: str) -> None:
     assert (subject.kind, subject.phrase) == (kind, phrase)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_gives_a_sane_style(text: str) -> None:
     style = read_style(text)

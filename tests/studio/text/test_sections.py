@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.text.sections import LyricSection, format_lyrics, has_tags, parse_lyrics
@@ -44,7 +44,6 @@ def test_empty_lyrics_have_no_sections() -> None:
     assert parse_lyrics(" \n\n") == ()
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=string.ascii_letters + "[]#*_: \n0123456789'é-", max_size=300))
 def test_parse_and_format_agree(text: str) -> None:
     sections = parse_lyrics(text)

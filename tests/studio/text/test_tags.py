@@ -1,7 +1,7 @@
 """Tags come from a closed vocabulary."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.text.material import themes
@@ -42,7 +42,6 @@ def test_an_instrumental_is_tagged_as_such() -> None:
     assert not {"female vocals", "male vocals"} & set(tags)
 
 
-@settings(deadline=None)
 @given(
     text=st.text(max_size=200),
     genre=st.sampled_from(sorted(GENRE_WORDS)),

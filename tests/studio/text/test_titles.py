@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.text.lyrics import write_lyrics
@@ -34,7 +34,6 @@ def test_title_of_given_lyrics_is_their_hook() -> None:
     assert title_of("folk song", lyrics=lyrics, seed=1) == "Carry Me Over the Water"
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(min_value=0, max_value=2**31 - 1),
     description=st.sampled_from(("angry metal", "pop about neon hearts", "", "for Anna", "jazz")),
@@ -44,7 +43,6 @@ def test_title_of_written_lyrics_is_sung(seed: int, description: str) -> None:
     assert title_of(description, lyrics=lyrics, seed=seed).lower() in lyrics.lower()
 
 
-@settings(deadline=None)
 @given(
     description=st.one_of(
         st.text(max_size=300),

@@ -69,6 +69,10 @@ def test_two_takes_lie_in_the_folder_as_promised(stack: Stack, tmp_path: Path) -
     assert [digest(one["files"]["wav"]) for one in again["songs"]] == [
         digest(one["files"]["wav"]) for one in answer["songs"]
     ]
+    files = [one["files"][kind] for one in answer["songs"] for kind in ("wav", "cover")]
+    verified = stack.melodeon("verify", *files, "--json", timeout_s=300)
+    assert verified.returncode == 0, verified.stdout
+    assert {(one["state"], one["ours"]) for one in json.loads(verified.stdout)["files"]} == {("valid", True)}
 
 
 def test_own_lyrics_tempo_and_key_are_kept(stack: Stack, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import melodeon_ui
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -59,9 +59,11 @@ def song(id, title, artist="Mira Sol", duration_s=60.0, **more):
 
 
 PLAYABLE = [
-    song("s1", "Paper Lanterns"), song("s2", "Night Ferry", "Halyard"),
-    song("s3", "Copper Rain", "Ode & Ivory", badges=["AI-generated", "Private"]),
-    song("s4", HOSTILE, HOSTILE), song("short", "A Short Waltz", "The Reeds", duration_s=4.0),
+    song("s1", "Paper Lanterns", artist_colour="#1c6474", artist_picture=f"{API}/songs/s1/cover"),
+    song("s2", "Night Ferry", "Halyard", artist_colour="#2f559c"),
+    song("s3", "Copper Rain", "ode & Ivory", badges=["AI-generated", "Private"],
+         artist_colour="#5b479e", artist_picture=f"{API}/songs/s3/nothing"),
+    song("s4", HOSTILE, HOSTILE, artist_colour="#8a3a74"), song("short", "A Short Waltz", "The Reeds", duration_s=4.0),
 ]
 UNREADY = [
     {"id": "u1", "title": "Slow Orbit", "status": "processing", "status_text": "Music · about 20 s left"},
@@ -172,6 +174,7 @@ from starlette.routing import Route
 
 RATE_HZ = 8000
 PLAYS, CANCELLED, EVENTS, BROKEN = [], [], [], []
+JOB = {"title": "A wish", "stage": "music", "progress": 1.0, "message": "", "eta_s": None, "song_ids": []}
 
 
 def sound(duration_s):
@@ -225,6 +228,11 @@ async def cancel(request):
     return JSONResponse({})
 
 
+async def look_at(request):
+    """A job that ended while nobody listened."""
+    return JSONResponse({"ok": True, "data": {**JOB, "id": request.path_params["id"], "state": "processed"}})
+
+
 async def events(request):
     async def lines():
         sent = len(EVENTS)
@@ -271,6 +279,7 @@ app = st.App(
         Route(f"{API}/songs/{{id}}/stream", stream), Route(f"{API}/songs/{{id}}/peaks", peaks),
         Route(f"{API}/songs/{{id}}/cover", cover), Route(f"{API}/songs/{{id}}/plays", played, methods=["POST"]),
         Route(f"{API}/jobs/{{id}}/cancel", cancel, methods=["POST"]), Route(f"{API}/events", events),
+        Route(f"{API}/jobs/{{id}}", look_at),
         Route(f"{API}/auth/session", session, methods=["POST", "DELETE"]),
         Route("/control", control, methods=["POST"]),
     ],
@@ -558,6 +567,24 @@ def test_states_menus_and_empty_lists(page: Page) -> None:
     expect(page.get_by_text("No songs yet. Create the first one.")).to_be_visible()
 
 
+def test_a_card_shows_its_artist_s_picture_or_else_their_letter(page: Page) -> None:
+    def artist(song_id: str) -> Locator:
+        return page.locator(f'.st-key-grid [data-id="{song_id}"] .artist')
+
+    seen = artist("s1").locator(".face img")
+    expect(seen).to_be_visible()
+    assert seen.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    expect(artist("s2").locator(".face")).to_have_text("H")
+    expect(artist("s2").locator(".face")).to_have_css("background-color", "rgb(47, 85, 156)")
+    artist("s3").scroll_into_view_if_needed()
+    expect(artist("s3").locator("img")).to_have_count(0)  # it could not be loaded
+    expect(artist("s3").locator(".face")).to_have_text("O")
+    expect(artist("s4").locator(".face")).to_have_text("<")
+    expect(artist("short").locator(".face")).to_have_count(0)
+    for song_id in ("s1", "s2", "s3"):
+        expect(artist(song_id).locator(".face")).to_have_attribute("aria-hidden", "true")
+
+
 def test_text_from_people_stays_text(page: Page) -> None:
     hostile = "<script>window.hacked = 1</script>"
     page.get_by_role("button", name=re.compile(r"^Play <script>")).click()
@@ -629,6 +656,15 @@ def test_job_rail_tells_each_finished_job_once(page: Page, stage: Stage) -> None
     page.reload()
     expect(page.get_by_text("98 credits · 2 held")).to_be_visible()
     expect(page.get_by_text("finished: none")).to_be_visible()
+
+
+def test_a_job_that_ended_while_the_stream_was_away_is_asked_for(page: Page, stage: Stage) -> None:
+    control(page, stage, forget=True)
+    control(page, stage, events=[job("j9", "processing")])
+    expect(page.get_by_role("progressbar", name="Wish j9")).to_be_visible()
+    stage.stop()
+    stage.start()  # it knows nothing of the job any more, but for who asks
+    expect(page.get_by_text("finished: j9")).to_be_visible(timeout=60_000)
 
 
 def test_session_bridge_sets_and_clears_the_cookie_and_silences(page: Page, context: BrowserContext) -> None:

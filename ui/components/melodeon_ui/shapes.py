@@ -46,11 +46,15 @@ class SongCard(TypedDict, total=False):
 
     ``loading`` draws a skeleton. A ``status`` other than ``processed`` covers the picture with ``status_text``
     (or the status in words) and takes the play button away. ``menu`` replaces the menu given for all cards.
+    Beside the artist's name stands ``artist_picture``, or their first letter in white on ``artist_colour``; without
+    either, nothing.
     """
 
     id: str
     title: str
     artist: str
+    artist_picture: str
+    artist_colour: str
     cover: str
     cover_small: str
     src: str

@@ -4,10 +4,11 @@ set -eu
 cd "$(dirname "$0")"
 umask 077
 mkdir -p secrets
-for name in gateway_key cookie_secret link_key ray_token; do
+for name in gateway_key cookie_secret link_key seal_key signing_key ray_token; do
   [ -e "secrets/$name" ] || python3 -c "import secrets; print(secrets.token_urlsafe(32), end='')" > "secrets/$name"
 done
-# url: may do everything in its database; reader_url: may only read (the scaling policy looks at the queue).
-[ -e secrets/database.env ] || printf 'url=\nreader_url=\n' > secrets/database.env
+# One address for each part, each with a login of its own; docs/operators.md says how they come to be.
+[ -e secrets/database.env ] ||
+  printf 'owner_url=\napp_url=\nworker_url=\nbilling_url=\nscaler_url=\n' > secrets/database.env
 # Leave them empty where the machines have a role of their own (AWS).
 [ -e secrets/store.env ] || printf 'access_key=\nsecret_key=\n' > secrets/store.env

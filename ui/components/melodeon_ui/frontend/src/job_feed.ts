@@ -21,13 +21,15 @@ export class JobFeed {
 
   private readonly bus = new EventTarget();
   private readonly finished = new Set<string>();
+  /** Jobs that this connection has told of. */
+  private readonly told = new Set<string>();
   private source: EventSource | null = null;
   private firstEventAt_ms = Infinity;
   private wait_ms = FIRST_WAIT_MS;
   private timer = 0;
   private readers = 0;
 
-  constructor(private readonly address: string) {
+  constructor(private readonly api: string) {
     window.addEventListener(SESSION_CHANGED, () => this.startAgain());
   }
 
@@ -54,17 +56,20 @@ export class JobFeed {
 
   private connect(): void {
     clearTimeout(this.timer);
-    const source = new EventSource(this.address);
+    const source = new EventSource(`${this.api}/events`);
     this.source = source;
     source.addEventListener("open", () => {
       this.firstEventAt_ms = Infinity;
       this.wait_ms = FIRST_WAIT_MS;
       this.online = true;
+      this.told.clear();
       this.changed();
     });
     source.addEventListener("job", (event) => {
+      const job = JSON.parse(event.data) as Job;
       this.noteEvent();
-      this.take(JSON.parse(event.data) as Job);
+      this.told.add(job.id);
+      this.take(job);
     });
     source.addEventListener("balance", (event) => {
       this.noteEvent();
@@ -98,7 +103,20 @@ export class JobFeed {
   }
 
   private noteEvent(): void {
-    this.firstEventAt_ms = Math.min(this.firstEventAt_ms, performance.now());
+    if (this.firstEventAt_ms < Infinity) return;
+    this.firstEventAt_ms = performance.now();
+    setTimeout(() => this.askForUntold(), SNAPSHOT_MS);
+  }
+
+  /** The picture of a new connection holds no job that ended long before it while we were away. */
+  private askForUntold(): void {
+    for (const job of this.jobs.values()) if (!hasEnded(job) && !this.told.has(job.id)) void this.ask(job.id);
+  }
+
+  private async ask(id: string): Promise<void> {
+    const answer = await fetch(`${this.api}/jobs/${id}`).catch(() => null);
+    if (answer?.ok) this.take(((await answer.json()) as { data: Job }).data);
+    else if (answer?.status === 404) this.dismiss(id);
   }
 
   private take(job: Job): void {
@@ -129,5 +147,5 @@ declare global {
 
 export function jobFeed(api: string): JobFeed {
   const feeds = (window.__melodeonJobs ??= {});
-  return (feeds[api] ??= new JobFeed(`${api}/events`));
+  return (feeds[api] ??= new JobFeed(api));
 }

@@ -95,7 +95,7 @@ class SongCards implements View<CardsData> {
       this.art(card, title),
       h("div", { class: "text" },
         this.title(card, title),
-        card.artist ? h("p", { class: "artist" }, card.artist) : null),
+        card.artist ? h("p", { class: "artist" }, this.face(card, card.artist), h("span", {}, card.artist)) : null),
       this.more(card, title),
       this.facts(card));
   }
@@ -104,6 +104,20 @@ class SongCards implements View<CardsData> {
     const href = safeHref(card.page);
     if (!href) return h("p", { class: "title", title }, title);
     return h("a", { class: "title", href, title, click: (event: MouseEvent) => this.open(event, card.id) }, title);
+  }
+
+  /** Decoration beside the name: the artist's picture over their letter, which shows where the picture is missing. */
+  private face(card: SongCard, artist: string): HTMLElement | null {
+    if (!card.artist_picture && !card.artist_colour) return null;
+    const face = h("i", { class: "face", "aria-hidden": "true" }, [...artist][0]?.toUpperCase());
+    if (card.artist_colour) face.style.setProperty("--face", card.artist_colour);
+    if (card.artist_picture) {
+      const picture = h("img", {
+        src: card.artist_picture, alt: "", loading: "lazy", decoding: "async", error: () => picture.remove(),
+      });
+      face.append(picture);
+    }
+    return face;
   }
 
   private art(card: SongCard, title: string): HTMLElement {

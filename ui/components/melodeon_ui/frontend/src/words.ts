@@ -26,6 +26,9 @@ export type SongStatus = "queued" | "processing" | "processed" | "failed" | "no 
 
 export interface SongCard extends Partial<Song> {
   id: string;
+  /** The address of the artist's picture, and the colour behind their letter while there is none. */
+  artist_picture?: string;
+  artist_colour?: string;
   loading?: boolean;
   status?: SongStatus;
   status_text?: string;
