@@ -135,7 +135,7 @@ class Marker:
                 manifest = self._sign(plain, file, form, self._claims(origin, self._id_of(unique)))
                 settled = Layout.of(manifest).settled(unique, self._signer.sign).to_bytes()
                 _replace(file, form, manifest, settled)
-            _refuse_invalid(marked, form)
+                _refuse_invalid(file, form)
             marked.replace(path)
         except (c2pa.C2paError, OSError) as error:
             raise NotMarked(type(error).__name__ if isinstance(error, c2pa.C2paError) else str(error)) from error
@@ -356,12 +356,11 @@ def _png_sum(manifest: bytes) -> bytes:
     return zlib.crc32(b"caBX" + manifest).to_bytes(4)
 
 
-def _refuse_invalid(path: Path, form: str) -> None:
+def _refuse_invalid(file: BinaryIO, form: str) -> None:
     """Look at a mark as anybody would: the last thing before a file is kept."""
-    with path.open("rb") as file:
-        mark = _examined(file, form, {})
-    if mark.state is not MarkState.VALID:
-        raise NotMarked(f"the mark that was made is not right: {mark.why}")
+    told = _told(file, form, "")
+    if told["validation_state"] == "Invalid":
+        raise NotMarked(f"the mark that was made is not valid: {_reason(told)}")
 
 
 def _replace(file: BinaryIO, form: str, manifest: bytes, settled: bytes) -> None:

@@ -26,13 +26,13 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     with _open(parent) as gate:
         # No sweep looks between the making of a folder and its lock.
         fcntl.flock(gate, fcntl.LOCK_SH)
-        made = tempfile.TemporaryDirectory(dir=parent, prefix=_HELD)
-        held = os.open(made.name, os.O_RDONLY)
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=_HELD))
+        held = os.open(folder, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)
     try:
-        with made:
-            yield Path(made.name)
+        yield folder
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
 
 

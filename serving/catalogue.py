@@ -284,7 +284,7 @@ class Reread(Generic[T]):
         except MelodeonError as error:
             if held is None:
                 raise
-            log.error("catalogue.kept", code=error.code, problem=error.sentence)
+            log.warning("catalogue.kept", code=error.code, problem=error.sentence)
             return held[1]
 
 

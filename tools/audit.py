@@ -126,8 +126,8 @@ def leaked(root: Path, files: Sequence[Path]) -> list[str]:
     from detect_secrets.core.scan import scan_file  # noqa: PLC0415 - slow, and only this gate needs it
     from detect_secrets.settings import transient_settings  # noqa: PLC0415
 
-    detectors = get_mapping_from_secret_type_to_class().values()
-    shapes = [shape for detector in detectors if detector.__name__ in DETECTORS for shape in detector.denylist]
+    detectors: Mapping[str, Any] = get_mapping_from_secret_type_to_class()
+    shapes = [shape for detector in detectors.values() if detector.__name__ in DETECTORS for shape in detector.denylist]
     with transient_settings({"plugins_used": [{"name": name} for name in DETECTORS]}):
         return [
             f"{path.relative_to(root)}:{secret.line_number} {secret.type}"

@@ -174,7 +174,7 @@ class Watch:
 
 INSIDE = (
     *("-o", "addopts=", "--import-mode=importlib", "--strict-markers", "--disable-plugin-autoload"),
-    *("--capture=no", "-x", "-m", ""),
+    *("-p", "xdist", "--capture=no", "-x", "-m", ""),
     *(word for name in ("terminal", "cacheprovider", "faulthandler", "logging") for word in ("-p", f"no:{name}")),
 )
 

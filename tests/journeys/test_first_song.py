@@ -37,7 +37,8 @@ def colour_of(words: Locator) -> str:
 
 
 def test_a_newcomer_makes_plays_and_publishes_a_song_and_another_finds_it(person: MakePerson) -> None:
-    ada = person()
+    ada = person(arrive=False)
+    ada.sign_up()
     page = ada.page
     ada.create("dreamy synthwave about driving home at midnight")
     panel = page.locator(".st-key-panel")
@@ -123,14 +124,15 @@ def test_the_music_plays_on_while_the_web_process_restarts(person: MakePerson, s
 
 
 def test_reload_keeps_the_person_signed_in_and_signing_out_everywhere_ends_other_devices(person: MakePerson) -> None:
-    ada = person()
+    ada = person(arrive=False)
+    ada.sign_up()
     ada.page.reload()
     ada.signed_in()
-    phone = person(ada.name, sign_up=False)
+    phone = person(ada.name, arrive=False)
     phone.sign_in()
     phone.signed_in()
     ada.open("/account?tab=Security")
-    ada.page.get_by_role("button", name="Sign out everywhere").click()
+    ada.page.locator(".st-key-everywhere button").click()
     expect(ada.page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
     phone.page.reload()
     expect(phone.page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
@@ -138,7 +140,7 @@ def test_reload_keeps_the_person_signed_in_and_signing_out_everywhere_ends_other
 
 def test_wrong_passwords_weak_passwords_and_taken_names_get_a_sentence(person: MakePerson) -> None:
     ada = person()
-    eve = person(ada.name, sign_up=False)
+    eve = person(ada.name, arrive=False)
     eve.sign_in("not the password")
     expect(eve.page.get_by_text("The name or the password is wrong.")).to_be_visible()
     page = eve.open("/sign-in")

@@ -105,7 +105,7 @@ def test_buy_a_pack_make_a_song_subscribe_and_cancel(person: MakePerson, stack: 
 
 
 def test_who_is_not_signed_in_is_asked_to_and_comes_back(person: MakePerson) -> None:
-    bob = person(sign_up=False)
+    bob = person(arrive=False)
     page = bob.open("/upgrade")
     page.locator(".st-key-buy_usd_25 button").click()
     expect(page.get_by_text("Sign in first")).to_be_visible()

@@ -203,7 +203,7 @@ def test_what_was_given_up_can_be_replayed(shop, endpoint) -> None:
     ada = shop.somebody()
     shop.buy(ada)
     shop.stripe.deliver()
-    shop.value("UPDATE notice SET state = 'dead', attempts = 9 RETURNING 1")
+    shop.value("UPDATE notice SET state = 'dead', attempts = :most RETURNING 1", most=ATTEMPTS_MAX)
     with shop.database.transaction() as session:
         assert notices.replay(session, "evt_unknown", now=shop.clock.now()) == 0
         one = notices.dead(session, most=1)[0].id

@@ -11,7 +11,7 @@ PEOPLE = 20
 
 
 def storm(shop, payments: int, *, workers: int) -> None:
-    """So many payments of 20 people, heard through all trouble that webhooks may have; a tenth of the wishes is unpaid."""
+    """So many payments of 20 people, heard through all the trouble of webhooks; a tenth of the wishes is unpaid."""
     people = [shop.somebody() for _ in range(PEOPLE)]
     shop.stripe.webhooks.trouble = Trouble(duplicates=0.3, reorder=0.3, loss=0.1, delay_s=600.0)
     paid = dict.fromkeys(range(PEOPLE), 0)

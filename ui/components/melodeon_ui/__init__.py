@@ -169,6 +169,7 @@ def job_rail(
     song_ids, position}`` (progress 0-1; ``position`` 1-based in line, or null; ``reason`` says why it ended) and
     ``event: balance`` with ``{available_credits, held_credits}``, both as snapshots on connect and again on change.
     A job that has ended by the first snapshot, and was not seen at work, is old news and neither shown nor told.
+    One that was seen at work and is not in the snapshot of a new connection is asked for: ``GET {api}/jobs/{id}``.
     Cancel is ``POST {api}/jobs/{id}/cancel`` with the header ``X-Melodeon: 1``. All views share one connection.
 
     Args:
