@@ -23,7 +23,7 @@ from billing.testing.shelves import Json, Shelves, public
 PAUSES_S: Final = (60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 64_800, 79_200)
 """Pauses between the tries of one delivery; together a little under three days."""
 
-_ANSWER_S: Final = 10.0
+_ANSWER_S: Final = 30.0
 
 
 def signature(payload: bytes, secret: str, moment: datetime) -> str:

@@ -216,6 +216,17 @@ def test_without_a_bug_nothing_is_noticed(postgres: EmbeddedPostgres, database: 
     assert noticed(postgres, *dict.fromkeys(mutant.test for mutant in SHORT if mutant.test)) == ""
 
 
+def test_a_change_that_changes_nothing_is_not_noticed(postgres: EmbeddedPostgres) -> None:
+    no_bug = Mutant(
+        name="x",
+        python="billing.fulfilment:_state_of",
+        old='(record.payment_status == "paid" or free_trial)',
+        new='(free_trial or record.payment_status == "paid")',
+        test="billing/payments/test_async_payments.py::test_nothing_is_given_before_the_money_is_there",
+    )
+    assert killer_of(postgres, no_bug) == ""
+
+
 def test_every_bug_can_still_be_made(postgres: EmbeddedPostgres) -> None:
     gone = []
     with fresh_database(postgres) as database:

@@ -8,6 +8,7 @@ import pytest
 from billing import ledger, plans
 from billing.plans import Plan
 from data.repositories import subscriptions
+from studio.words.purchase import PurchaseState
 
 MONTHLY = 100
 LARGER = 250
@@ -170,9 +171,10 @@ def test_a_trial_gives_the_plan_but_no_credits_and_is_had_once(shop, endpoint, m
     trial = {**offer.plans, "pro": offer.plans["pro"].model_copy(update={"trial_days": 14})}
     monkeypatch.setattr(plans, "offer", lambda: offer.model_copy(update={"plans": trial}))
     ada = shop.somebody()
-    shop.buy(ada, "pro")
+    session_id = shop.buy(ada, "pro")
     shop.hear()
     assert (shop.plan(ada), granted(shop, ada)) == ("pro", 0)
+    assert shop.purchase(session_id).state is PurchaseState.PAID
     shop.clock.advance(days=15)
     shop.hear()
     assert (shop.plan(ada), granted(shop, ada)) == ("pro", MONTHLY)
