@@ -102,7 +102,8 @@ class Database:
     @property
     def conninfo(self) -> str:
         """The address in libpq's form, with the password, for libraries that connect themselves."""
-        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        # SQLAlchemy leaves spaces as they are, libpq takes none
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False).replace(" ", "%20")
 
     @property
     def connections_in_use(self) -> int:

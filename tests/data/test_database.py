@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from data.database import Database, DatabaseBusy, DatabaseUnreachable, migrate, revision
@@ -203,6 +204,14 @@ def test_the_address_for_others_works_and_the_one_in_logs_has_no_password(databa
     password = re.search(r":([^:@]+)@", database.conninfo)
     assert password is not None
     assert password[1] not in repr(database)
+
+
+def test_the_address_for_others_carries_any_password() -> None:
+    url = URL.create("postgresql+psycopg", "ada", "two words + 100 % @:/?#[]' é", "db.example", 5433, "songs")
+    database = Database(url.render_as_string(hide_password=False))
+    told = conninfo_to_dict(database.conninfo)
+    assert (told["password"], told["host"], told["dbname"]) == (url.password, "db.example", "songs")
+    assert make_url(database.conninfo).password == url.password
 
 
 def test_texts_that_postgres_cannot_keep_are_named_before_it_sees_them(database: Database) -> None:
