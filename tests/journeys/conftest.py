@@ -3,9 +3,10 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 import configs
 from billing import ledger
@@ -21,6 +22,7 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+SCREEN: Final[ViewportSize] = {"width": 1400, "height": 900}
 PATIENCE_MS = 60_000
 # of everything that is expected of a page; five seconds, the library's own, are little on a busy machine
 expect.set_options(timeout=PATIENCE_MS)
@@ -174,13 +176,30 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def idle() -> list[BrowserContext]:
+    """Browsers whose people have gone. They have forgotten everything but Streamlit's scripts, which take seconds."""
+    return []
+
+
+def forget(context: BrowserContext, origin: str) -> None:
+    """Close every tab and remove cookies and storage; the cache of files stays."""
+    for page in context.pages:
+        page.close()
+    blank = context.new_page()
+    kinds = {"origin": origin, "storageTypes": "cookies,local_storage,indexeddb,cache_storage,service_workers"}
+    context.new_cdp_session(blank).send("Storage.clearDataForOrigin", kinds)
+    blank.close()
+    context.clear_cookies()
+
+
 @pytest.fixture
-def person(stack: Stack, browser: Browser) -> Iterator[MakePerson]:
+def person(stack: Stack, browser: Browser, idle: list[BrowserContext]) -> Iterator[MakePerson]:
     """Makes people: each has a browser of their own and, unless told otherwise, a fresh account."""
     contexts: list[BrowserContext] = []
 
     def make(name: str | None = None, *, arrive: bool = True) -> Person:
-        context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="dark")
+        context = idle.pop() if idle else browser.new_context(viewport=SCREEN, color_scheme="dark")
         contexts.append(context)
         somebody = Person(stack, context, name or f"person{next(_numbers)}")
         if arrive:
@@ -189,4 +208,5 @@ def person(stack: Stack, browser: Browser) -> Iterator[MakePerson]:
 
     yield make
     for context in contexts:
-        context.close()
+        forget(context, stack.web_url)
+    idle.extend(contexts)

@@ -73,6 +73,8 @@ def product(postgres, tmp_path_factory, web_process) -> Iterator[Any]:
 def as_drawn(sent: requests.Session, asked: dict[str, Any]) -> requests.Response:
     """Send a request to the very address it names: the client by itself climbs where the path says ``..``."""
     request = sent.prepare_request(requests.Request(**asked))
+    # on a slow machine the server may just have closed the connection that was kept
+    request.headers["Connection"] = "close"
     request.url = urlsplit(request.url)._replace(path=urlsplit(asked["url"]).path).geturl()
     return sent.send(request, allow_redirects=False, timeout=30)
 
@@ -84,8 +86,6 @@ class World:
         self.site = site
         self.sent = requests.Session()
         self.sent.trust_env = False
-        # on a slow machine the server has just closed the one that is kept
-        self.sent.headers["Connection"] = "close"
         self.wrong: list[str] = []
         self.statuses: Counter[str] = Counter()
         self._random = random.Random(7)

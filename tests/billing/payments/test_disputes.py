@@ -218,8 +218,8 @@ def test_a_refund_that_was_overtaken_while_it_read_books_the_newer_one(shop, bou
 
     monkeypatch.setattr(shop.door, "charge", meanwhile)
     assert shop.work_off() == 1
-    assert asked == [100, 250, 250, 250]
     assert shop.credits(ada) == (5, 0)
+    assert asked == [100, 250, 250, 250]
 
 
 def test_a_dispute_that_was_overtaken_while_it_read_books_the_newer_one(shop, bought, monkeypatch) -> None:
@@ -238,8 +238,8 @@ def test_a_dispute_that_was_overtaken_while_it_read_books_the_newer_one(shop, bo
 
     monkeypatch.setattr(shop.door, "dispute", meanwhile)
     assert shop.work_off() == 1
-    assert asked == ["needs_response", "won", "won", "won"]
     assert (shop.credits(ada), shop.purchase(session_id).state) == ((CREDITS, 0), PurchaseState.PAID)
+    assert asked == ["needs_response", "won", "won", "won"]
 
 
 def book(shop, backs: tuple[reversals.MoneyBack, ...]) -> None:
