@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from data.repositories import sessions
+from serving.client import Unavailable
 from studio.words.ids import JobId
 from studio.words.job import Job, JobState
 from tests.chaos.conftest import Songs, in_music
@@ -21,6 +23,24 @@ from ui.testing import Stack, until
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def held(pid: int) -> Iterator[None]:
+    """The process stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def gateway_answers(stack: Stack) -> bool:
+    try:
+        stack.services.gateway.health()
+    except Unavailable:
+        return False
+    return True
 
 
 def make_and_break(songs: Songs, breaks: Callable[[], None]) -> Job:
@@ -85,7 +105,10 @@ def test_the_ray_head_dies_and_the_doctor_sees_it(stack: Stack, songs: Songs) ->
 
     def breaks() -> None:
         kill(stack.pid_of("engines"))
-        ill = stack.melodeon("doctor", "--json")
+        until(lambda: not gateway_answers(stack), "the gateway is gone")
+        # who would bring it back waits until the doctor has looked
+        with held(stack.pid_of("up")):
+            ill = stack.melodeon("doctor", "--json")
         broken = [check["name"] for check in json.loads(ill.stdout)["checks"] if not check["ok"]]
         assert ill.returncode == 1
         assert broken == ["gateway"] or {name.split()[0] for name in broken} == {"engine"}
