@@ -1,6 +1,7 @@
 """Every refusal leaves one line in the log: which, where, whose id. Nothing of what was sent, and nobody's address."""
 
 import json
+import logging
 from collections.abc import Iterator
 
 import httpx
@@ -129,6 +130,7 @@ def test_a_page_that_refuses_says_so_in_the_log_as_well(capsys, caplog) -> None:
         with told():
             raise NotFound("song")
 
+    caplog.set_level(logging.INFO)
     page = AppTest.from_function(script, default_timeout=120).run()
     assert page.error
     # On standard output, or, where a test before has set the product's logs up, by the standard library.
