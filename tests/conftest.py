@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -36,6 +37,14 @@ hypothesis.settings.register_profile("melodeon", deadline=None)
 hypothesis.settings.load_profile("melodeon")
 
 MakeAccount = Callable[..., Account]
+
+
+@pytest.fixture(autouse=True)
+def same_main() -> Iterator[None]:
+    """Streamlit's AppTest puts its script in the place of the main module, and whatever is forked later would run it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")
