@@ -39,12 +39,12 @@ hypothesis.settings.load_profile("melodeon")
 MakeAccount = Callable[..., Account]
 
 
-@pytest.fixture(autouse=True)
-def same_main() -> Iterator[None]:
-    """Streamlit's AppTest puts its script in the place of the main module, and whatever is forked later would run it."""
-    main = sys.modules["__main__"]
-    yield
-    sys.modules["__main__"] = main
+MAIN = sys.modules["__main__"]
+
+
+def pytest_runtest_teardown() -> None:
+    """Streamlit's AppTest puts its script in the place of the main module; whatever is forked later would run it."""
+    sys.modules["__main__"] = MAIN
 
 
 @pytest.fixture(scope="session")
