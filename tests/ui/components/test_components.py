@@ -644,7 +644,7 @@ def test_job_rail_tells_each_finished_job_once(page: Page, stage: Stage) -> None
     expect(panel.locator('[aria-current="step"]').first).to_have_text("Music")
     failed = job("j2", "failed", message="Playing pad", reason="The engine stopped. Nothing was charged.")
     done = [job("j1", "processed"), job("j1", "processed"), job("j4", "processed"), failed]
-    page.wait_for_timeout(1100)  # what comes within a second of connecting counts as the picture, not as news
+    page.wait_for_timeout(2500)  # what comes within a second of connecting counts as the picture, not as news
     control(page, stage, events=done)
     expect(page.get_by_text("finished: j1,j4")).to_be_visible()
     expect(page.get_by_text("ended: j2")).to_be_visible()
