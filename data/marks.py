@@ -9,7 +9,6 @@ the same bytes (see `data.mark_layout`).
 import hashlib
 import json
 import mmap
-import tempfile
 import uuid
 import wave
 import zlib
@@ -24,6 +23,7 @@ import c2pa
 from configs.settings import ProvenanceSettings
 from data.mark_layout import BEGINNING, Layout, StrangeLayout
 from data.provenance import SOFTWARE
+from data.scratch import scratch_folder
 from data.signing import BadSigner, Signer, open_signer
 from studio.errors import MelodeonError
 from studio.words.mark import Making, Mark, MarkState, Origin
@@ -99,9 +99,8 @@ def open_marker(settings: ProvenanceSettings, secret: str, *, version: str, scra
     """
     marker = Marker(open_signer(settings, secret, now=now), version=version)
     if settings.chain is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            marker.rehearse(Path(folder, "silence.wav"))
+        with scratch_folder(scratch) as folder:
+            marker.rehearse(folder / "silence.wav")
     return marker
 
 

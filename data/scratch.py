@@ -16,7 +16,7 @@ from typing import Final
 
 _HELD: Final = "held-"
 _OTHERS_LIFE_S: Final = 86_400.0
-"""From which age a folder that never had a lock is nobody's: no take is worked on for so long."""
+"""From which age a folder without a lock, made by another program or an older Melodeon, is nobody's."""
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def own_signer(secret: str) -> Signer:
         secret: the product's own secret, ``Secrets.signing_key``.
     """
     root_key, key = _key_of(secret, b"root"), _key_of(secret, b"signer")
-    mark = sha256(_raw(root_key)).hexdigest()[:8]
+    mark = sha256(_public(root_key)).hexdigest()[:8]
     root_name = _name(mark, "root")
     root = (
         _certificate(root_name, root_name, root_key, root_key)
@@ -156,7 +156,7 @@ def given_signer(chain: Path, key: Path, *, now: datetime) -> Signer:
     private = _read_key(key)
     if len(certificates) < 2:
         raise BadSigner(f"{chain} must hold at least two certificates, the signer's first and then who vouches for it.")
-    if _raw(private) != _raw_public(certificates[0]):
+    if _public(private) != _public(certificates[0]):
         raise BadSigner(f"{key} is not the key of the first certificate in {chain}.")
     for one in certificates:
         if not one.not_valid_before_utc <= now <= one.not_valid_after_utc:
@@ -202,7 +202,7 @@ def _key_of(secret: str, part: bytes) -> Ed25519PrivateKey:
 def _certificate(
     subject: x509.Name, issuer: x509.Name, key: Ed25519PrivateKey, signed_by: Ed25519PrivateKey
 ) -> x509.CertificateBuilder:
-    serial = int.from_bytes(sha256(_raw(key) + _raw(signed_by)).digest()[:16]) | 1
+    serial = int.from_bytes(sha256(_public(key) + _public(signed_by)).digest()[:16]) | 1
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer)
         .public_key(key.public_key())
@@ -227,12 +227,9 @@ def _usage(*wanted: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{usage: usage in wanted for usage in _USAGES})
 
 
-def _raw(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _raw_public(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _public(holder: Ed25519PrivateKey | EllipticCurvePrivateKey | x509.Certificate) -> bytes:
+    """The public key of what has one."""
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

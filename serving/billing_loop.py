@@ -40,7 +40,6 @@ KEPT: Final = timedelta(days=90)
 """How long a handled Notice is remembered; Stripe sends nothing again that is older than 30 days."""
 
 RECONCILE_CRON: Final = "23 * * * *"
-_LISTEN_AGAIN_S: Final = 1.0
 
 Done = TypeVar("Done")
 
@@ -103,10 +102,8 @@ class BillingLoop:
 
     async def _listen(self) -> None:
         """NOTIFY only makes it quicker: the loop looks by itself too."""
-        while True:
-            async for _ in notifications(self._database.conninfo, notices.CHANNEL):
-                self._news.set()
-            await asyncio.sleep(_LISTEN_AGAIN_S)
+        async for _ in notifications(self._database.conninfo, notices.CHANNEL):
+            self._news.set()
 
     async def _handle_for_ever(self) -> None:
         while True:

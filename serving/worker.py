@@ -33,7 +33,6 @@ from serving.sweep import clean_store, expire_credits, sweep_for_ever
 from studio.words.ids import AccountId, JobId
 
 SHUTDOWN_GRACE_S: Final = 60.0
-_LISTEN_AGAIN_S: Final = 1.0
 _CLEAN_CRON: Final = "*/10 * * * *"
 _EXPIRE_CRON: Final = "7 * * * *"
 
@@ -151,10 +150,8 @@ class Worker:
 
     async def _hear_cancellations(self) -> None:
         """NOTIFY only makes it quicker: the heartbeat's answer says the same."""
-        while True:
-            async for job_id in notifications(self._database.conninfo, CANCEL):
-                self._on_cancel(JobId(job_id))
-            await asyncio.sleep(_LISTEN_AGAIN_S)
+        async for job_id in notifications(self._database.conninfo, CANCEL):
+            self._on_cancel(JobId(job_id))
 
 
 def run(settings: Settings, secrets: Secrets) -> None:

@@ -66,9 +66,9 @@ class Doors(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once."""
-        document = super().openapi()
-        add_links(document)
-        return document
+        if self.openapi_schema is None:
+            add_links(super().openapi())
+        return super().openapi()
 
 
 def make_app(services: Services) -> FastAPI:

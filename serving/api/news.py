@@ -36,7 +36,6 @@ PACE_S: Final = 0.25
 """Shortest time between two looks at one account: what changes meanwhile is told together."""
 RECENTLY_ENDED: Final = 3
 LEFT_MAX: Final = 200
-_LISTEN_AGAIN_S: Final = 0.5
 _LOOKS_AT_ONCE: Final = 4
 
 _log = structlog.get_logger(__name__)
@@ -194,13 +193,11 @@ class News:
 
     async def listen(self) -> None:
         """Pass notifications on until cancelled; a broken connection is made anew, and everybody looks then."""
-        while True:
-            channels = (jobs.CHANNEL, ACCOUNT_CHANGED)
-            async for payload in notifications(self._database.conninfo, *channels, begun=self._look_everywhere):
-                account_id, _, job_id = payload.partition(":")
-                if found := self._desks.get(AccountId(account_id)):
-                    found[0].ring(access=not job_id)
-            await asyncio.sleep(_LISTEN_AGAIN_S)
+        channels = (jobs.CHANNEL, ACCOUNT_CHANGED)
+        async for payload in notifications(self._database.conninfo, *channels, begun=self._look_everywhere):
+            account_id, _, job_id = payload.partition(":")
+            if found := self._desks.get(AccountId(account_id)):
+                found[0].ring(access=not job_id)
 
     @contextmanager
     def watch(self, account_id: AccountId, credential: Credential) -> Iterator[Watcher]:

@@ -1,9 +1,7 @@
 """Finishing: from an engine's raw take to stored files and measurements, where the sound is."""
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,6 +11,7 @@ from data.marks import Marker
 from data.object_store import ObjectStore
 from data.picture_files import encode_png, encode_webp
 from data.provenance import Labels, labels_for, made_by
+from data.scratch import scratch_folder
 from serving.contract import MakeRequest, TakeResult
 from studio.sound.analyse import check, waveform_peaks
 from studio.sound.master import Mastered, master
@@ -117,7 +116,7 @@ class Finisher:
     def _store_sound(self, mastered: Mastered, base: str, request: MakeRequest, step: Step) -> dict[AssetRole, Asset]:
         labels = self._labels(request)
         origin = self._origin(request, title=labels.title)
-        with self._folder() as folder:
+        with scratch_folder(self._scratch) as folder:
             wav, stream = folder / "take.wav", folder / "take.mp3"
             step(0.6, "Writing the files")
             encode_wav(mastered.clip, wav, labels)
@@ -141,7 +140,7 @@ class Finisher:
         step(0.0, "Framing the cover")
         comment = made_by(self._spec.label, self._spec.version)
         origin = self._origin(request, title=self._labels(request).title)
-        with self._folder() as folder:
+        with scratch_folder(self._scratch) as folder:
             png = folder / "cover.png"
             png.write_bytes(encode_png(picture, comment=comment))
             self._marker.mark(png, "png", origin)
@@ -154,13 +153,6 @@ class Finisher:
                     self._marker.mark(webp, "webp", origin)
                 assets[role] = self._store.put(f"{base}-{size_px}.webp", webp, media_type="image/webp")
         return _result(take, kind="picture", assets=assets)
-
-    @contextmanager
-    def _folder(self) -> Iterator[Path]:
-        """A folder for files under way."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            yield Path(folder)
 
 
 def _asked_s(take: Take, sound: Sound, request: MakeRequest) -> float:

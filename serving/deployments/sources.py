@@ -1,11 +1,11 @@
 """Sources: the sounds that a Brief names by their keys, fetched and decoded before the engine has its turn."""
 
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from data.audio_files import read
 from data.object_store import BadKey, NoObject, ObjectStore
+from data.scratch import scratch_folder
 from studio.errors import MelodeonError
 from studio.sound.clip import Clip
 from studio.sound.resample import resampled, stereo
@@ -50,10 +50,9 @@ def fetch_sources(brief: Brief, store: ObjectStore, scratch: Path) -> Sources:
 def _sound(key: str, role: str, store: ObjectStore, scratch: Path) -> Clip | None:
     if not key:
         return None
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with scratch_folder(scratch) as folder:
         # the person is told what the sound is for, never a key; its ending helps nobody, the content decides
-        path = Path(folder, f"the {role} sound")
+        path = folder / f"the {role} sound"
         _download(key, role, store, path)
         return stereo(resampled(read(path)))
 

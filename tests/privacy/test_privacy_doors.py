@@ -57,7 +57,7 @@ def browser(doors: str, services: Services, ada: Account) -> Iterator[httpx.Clie
     with services.database.transaction() as session:
         ticket = sessions.begin(session, ada.id, days=1).ticket
         token = sessions.redeem_ticket(session, ticket, user_agent="tests")
-    with httpx.Client(base_url=doors, headers={"X-Melodeon": "1"}, timeout=20.0) as client:
+    with httpx.Client(base_url=doors, headers={"X-Melodeon": "1"}, timeout=60.0) as client:
         client.cookies.set(cookie_name(services), token or "")
         yield client
 
@@ -88,7 +88,7 @@ def test_leaving_by_the_door_takes_the_password_and_takes_the_cookie_away(browse
 def test_no_key_takes_or_ends_what_is_somebodys(doors, services, ada) -> None:
     with services.database.transaction() as session:
         _, secret = api_keys.make(session, ada.id, "all", set(Scope))
-    with httpx.Client(base_url=doors, headers={"Authorization": f"Bearer {secret}"}, timeout=20.0) as program:
+    with httpx.Client(base_url=doors, headers={"Authorization": f"Bearer {secret}"}, timeout=60.0) as program:
         for method, path, body in (("GET", "/account/export", None), ("DELETE", "/account", {"password": PASSWORD})):
             answer = program.request(method, path, json=body)
             assert (answer.status_code, answer.json()["error"]) == (403, "key_refused")

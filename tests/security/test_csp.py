@@ -138,7 +138,7 @@ def test_only_https_is_told_to_stay_https(https: bool) -> None:
 
 
 def head_of(url: str, path: str, host: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.request("GET", path, headers={"Host": host})
     answer = connection.getresponse()
     answer.read()

@@ -199,7 +199,7 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
             for process in running:
                 process.terminate()
             for process in running:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
 
 
 _START = """
@@ -267,7 +267,7 @@ def _await(port: int, log: Path) -> None:
     until = time.monotonic() + 240
     while True:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/healthcheck", timeout=20).status_code == 200:
+            if httpx.get(f"http://127.0.0.1:{port}/healthcheck", timeout=60).status_code == 200:
                 return
         except httpx.HTTPError:
             pass

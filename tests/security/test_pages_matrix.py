@@ -114,7 +114,7 @@ def product(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def tab_of(database: Database, account: Account | None) -> AppTest:
     """The entry script in a tab where this person has signed in."""
-    tab = AppTest.from_file(str(Path(pages_map.SYMBOL).parents[1] / "app.py"), default_timeout=60)
+    tab = AppTest.from_file(str(Path(pages_map.SYMBOL).parents[1] / "app.py"), default_timeout=180)
     tab.session_state["signed_in"] = None
     if account is not None:
         with database.transaction() as session:

@@ -74,7 +74,7 @@ def answer_with() -> Iterator[AnswerWith]:
                 self.wfile.write(content)
                 self.wfile.flush()
                 if hold:
-                    release.wait(10)
+                    release.wait(60)
 
             do_GET = do_POST  # noqa: N815 - the library's name
 

@@ -18,7 +18,7 @@ from serving.processes import ChildProcess, FolderNotOurs, end_leftovers, privat
 from serving.stack import NoFreePort, ProcessPart, port_is_free, ray_folder, with_free_ports
 from serving.supervisor import PartNotReady, Supervisor
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 def wait_until(happened: threading.Event | None = None, *, question: object = None) -> None:

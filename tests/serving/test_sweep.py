@@ -90,7 +90,7 @@ def test_an_alarm_of_a_dead_worker_does_not_block_its_lane(
         with database.transaction() as session:
             assert session.execute(text("SELECT count(*) FROM procrastinate_jobs")).scalar_one() == 2
     run_worker(work)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while look(database, account, job).state is not JobState.PROCESSED:
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -51,7 +51,7 @@ def again(services: Services, account: Account) -> Account:
 
 def open_page(services: Services, name: str, account: Account | None, **query: str) -> AppTest:
     """The page as the entry script would run it for this person."""
-    page = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=30)
+    page = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=180)
     if account is not None:
         with services.database.transaction() as session:
             begun = sessions.begin(session, account.id, days=1)
@@ -148,7 +148,7 @@ def test_whoever_owes_a_code_is_asked_for_it_and_may_go_back(wired: Services, ad
     with wired.database.transaction() as session:
         second_factors.begin(session, ada.id, pyotp.random_base32(32), wired.box)
         second_factors.confirm(session, ada.id, ("aaaa-bbbb-cccc",))
-    page = AppTest.from_file(str(PAGES / "sign_in.py"), default_timeout=30)
+    page = AppTest.from_file(str(PAGES / "sign_in.py"), default_timeout=180)
     page.session_state["code_step"] = state.CodeStep(login="ada", password=PASSWORD)
     field(page.run(), "Code").set_value("123456")
     button(page, "Sign in").click().run()
@@ -162,7 +162,7 @@ def test_whoever_has_no_password_keeps_their_only_way_in(wired: Services, ada: A
     with wired.database.transaction() as session:
         guest = accounts.create(session, name="guest", password_hash=None)
         identities.link(session, guest.id, "https://id.example.org", "42")
-    widgets = AppTest.from_function(_other_ways, args=(wired, guest), default_timeout=30).run()
+    widgets = AppTest.from_function(_other_ways, args=(wired, guest), default_timeout=180).run()
     assert "https://id.example.org" in said(widgets)
     assert "Unlink" not in [found.label for found in widgets.button]
     with wired.database.transaction() as session:

@@ -21,7 +21,7 @@ def _controls() -> None:
 
 
 def drawn(engine: str, **kept: object) -> AppTest:
-    page = AppTest.from_function(_controls, default_timeout=60)
+    page = AppTest.from_function(_controls, default_timeout=180)
     for name, value in {"engine_name": engine, **kept}.items():
         page.session_state[name] = value
     page.run()
@@ -80,7 +80,7 @@ def _reused() -> None:
 
 
 def test_reuse_brings_back_every_number_of_the_take() -> None:
-    page = AppTest.from_function(_reused, default_timeout=60).run()
+    page = AppTest.from_function(_reused, default_timeout=180).run()
     assert not page.exception
     controls = page.session_state["drawn"]
     assert (controls.duration_s, controls.tempo_bpm, controls.key) == (90, 96, "A minor")

@@ -66,7 +66,7 @@ def _page() -> None:
 
 
 def drawn() -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60).run()
+    page = AppTest.from_function(_page, default_timeout=180).run()
     assert not page.exception
     return page
 

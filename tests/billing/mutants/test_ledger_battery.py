@@ -23,7 +23,7 @@ from studio.words.ids import AccountId, JobId
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 # ---- a person, and what they have ----------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_a_new_message_is_announced_once(shop) -> None:
             shop.value(f"SELECT pg_notify('{notices.CHANNEL}', 'the end')")
 
         listening = notifications(shop.database.conninfo, notices.CHANNEL, begun=begun)
-        async with asyncio.timeout(30), aclosing(listening):
+        async with asyncio.timeout(120), aclosing(listening):
             async for told in listening:
                 heard.append(told)
                 if told:
@@ -329,7 +329,7 @@ def test_the_loop_hears_handles_and_makes_customers(shop, endpoint, announced) -
     poll_s = 60.0 if announced else 0.2
 
     async def until(condition) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not await asyncio.to_thread(condition):
                 await asyncio.sleep(0.05)
 

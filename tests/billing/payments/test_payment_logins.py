@@ -77,7 +77,7 @@ def test_the_worker_handles_payments_when_they_are_on_and_only_then(shop, endpoi
     async def run() -> None:
         async with payments_handled(load(var=tmp_path), secrets) as chores:
             assert chores == {}
-        async with payments_handled(settings, secrets) as chores, asyncio.timeout(30):
+        async with payments_handled(settings, secrets) as chores, asyncio.timeout(120):
             assert list(chores) == ["reconcile"]
             while await asyncio.to_thread(shop.credits, ada) != (10, 0):
                 await asyncio.sleep(0.05)

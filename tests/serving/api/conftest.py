@@ -79,7 +79,7 @@ def signed_in(address: str, services: Services) -> Iterator[SignedIn]:
     clients: list[httpx.Client] = []
 
     def open_browser(account: Account | None) -> httpx.Client:
-        client = httpx.Client(base_url=address, headers={"X-Melodeon": "1"}, timeout=20.0)
+        client = httpx.Client(base_url=address, headers={"X-Melodeon": "1"}, timeout=60.0)
         clients.append(client)
         if account is not None:
             with services.database.transaction() as session:

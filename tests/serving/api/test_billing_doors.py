@@ -91,7 +91,7 @@ def shop(paying: Services, serve: Callable[[Services], str], database: Database)
     address, clients = serve(paying), []
 
     def enter(account: Account | None) -> httpx.Client:
-        client = httpx.Client(base_url=address, headers={"X-Melodeon": "1"}, timeout=20.0)
+        client = httpx.Client(base_url=address, headers={"X-Melodeon": "1"}, timeout=60.0)
         clients.append(client)
         if account is not None:
             with database.transaction() as session:

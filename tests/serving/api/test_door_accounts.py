@@ -64,7 +64,7 @@ def program(address, services, ada):
 
     def make(*scopes: Scope, key: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {key or key_of(services, ada, *scopes)}"}
-        clients.append(httpx.Client(base_url=address, headers=headers, timeout=20.0))
+        clients.append(httpx.Client(base_url=address, headers=headers, timeout=60.0))
         return clients[-1]
 
     yield make

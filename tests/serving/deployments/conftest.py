@@ -263,7 +263,7 @@ class Engines:
 
     def metrics(self) -> str:
         """What Prometheus would read."""
-        return httpx.get(f"http://127.0.0.1:{self.settings.serve.metrics_port}/metrics", timeout=10).text
+        return httpx.get(f"http://127.0.0.1:{self.settings.serve.metrics_port}/metrics", timeout=60).text
 
     def logged(self, pattern: str) -> Iterator[str]:
         """The lines of Ray's logs whose name fits, of every start of this Ray."""

@@ -50,7 +50,7 @@ class Running:
         return GatewayClient(self.url, key, 30)
 
     def post(self, content: bytes, **headers: str) -> httpx.Response:
-        return httpx.post(self.url + MAKE_PATH, content=content, headers={KEY_HEADER: KEY, **headers}, timeout=10)
+        return httpx.post(self.url + MAKE_PATH, content=content, headers={KEY_HEADER: KEY, **headers}, timeout=60)
 
 
 @pytest.fixture
@@ -176,12 +176,12 @@ def test_leaving_the_call_stops_the_engine(gateway, ask):
     async def leave() -> None:
         heard = asyncio.Event()
         call = asyncio.create_task(gateway.client().make(ask(), lambda _: heard.set()))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await heard.wait()
         call.cancel()
         await asyncio.wait([call])
         assert call.cancelled()
-        assert await asyncio.to_thread(gateway.songs.ended.wait, 10)
+        assert await asyncio.to_thread(gateway.songs.ended.wait, 60)
 
     asyncio.run(leave())
     assert gateway.songs.steps_done < 5
@@ -194,15 +194,19 @@ def test_an_error_of_the_listener_ends_the_call_and_is_passed_on(gateway, ask):
     gateway.songs.before_step = lambda _: time.sleep(0.3)
     with pytest.raises(KeyError, match="mine"):
         asyncio.run(gateway.client().make(ask(), burst))
-    assert gateway.songs.ended.wait(10)
+    assert gateway.songs.ended.wait(60)
     assert gateway.songs.steps_done < 5
 
 
 def test_a_deadline_is_told_as_such(gateway, ask):
-    gateway.songs.before_step = lambda _: time.sleep(0.3)
+    told = threading.Event()
+    gateway.songs.before_step = lambda _: told.wait(60)
     with pytest.raises(DeadlineExceeded):
-        asyncio.run(gateway.client().make(ask(deadline_s=0.5), lambda _: None))
-    assert gateway.songs.ended.wait(10)
+        # long enough that the engine is at work by then
+        asyncio.run(gateway.client().make(ask(deadline_s=4), lambda _: None))
+    told.set()
+    assert gateway.songs.ended.wait(60)
+    assert gateway.songs.steps_done == 0
 
 
 def test_health_and_engines_are_told(gateway):

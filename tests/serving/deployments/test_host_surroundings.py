@@ -94,7 +94,7 @@ def test_a_source_that_cannot_be_used_is_refused_for_good(
 def test_the_next_calls_sources_are_fetched_while_the_engine_works(host_of, repainter, ask, stored, tally):
     going = threading.Event()
     host = host_of(repainter)
-    repainter.before_step = lambda _: going.wait(10)
+    repainter.before_step = lambda _: going.wait(60)
 
     async def two() -> None:
         async with (
@@ -103,7 +103,7 @@ def test_the_next_calls_sources_are_fetched_while_the_engine_works(host_of, repa
         ):
             await anext(one)
             await anext(other)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while tally.told.count(("spent", "tiny-ace-step-turbo", "sources")) < 2:
                     await asyncio.sleep(0.01)
             assert tally.told.count(("made", "tiny-ace-step-turbo")) == 0
@@ -192,7 +192,7 @@ def test_a_dead_device_makes_an_idle_replica_unhealthy(host_of, step_engine, ask
             raise DeadDevice(Device(kind="cuda", dtype_name="bfloat16"), RuntimeError("an illegal memory access"))
 
     going = threading.Event()
-    host = host_of(step_engine(before_step=lambda _: going.wait(10)), alive=look)
+    host = host_of(step_engine(before_step=lambda _: going.wait(60)), alive=look)
     host.check_health()
     alive = False
 
@@ -217,7 +217,7 @@ def test_a_device_at_work_for_another_engine_is_not_asked(host_of, step_engine, 
     turn = SharedTurn(lambda _: True)
     idle = host_of(step_engine(name="builtin-words"), turn=turn, alive=full)
     idle.load()
-    busy = host_of(step_engine((sound(10.0),), before_step=lambda _: going.wait(10)), turn=turn)
+    busy = host_of(step_engine((sound(10.0),), before_step=lambda _: going.wait(60)), turn=turn)
 
     async def work() -> None:
         async with aclosing(busy.make(ask())) as events:

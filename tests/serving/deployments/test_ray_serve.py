@@ -116,7 +116,7 @@ def test_leaving_a_call_stops_the_engine_in_its_replica(engines: Engines):
 
 
 def test_a_deadline_stops_the_engine_too(engines: Engines):
-    request = song(duration_s=240, takes=1, deadline_s=1.5)
+    request = song(duration_s=240, takes=1, deadline_s=4)
     with pytest.raises(DeadlineExceeded):
         asyncio.run(engines.client().make(request, lambda _: None))
     until(lambda: engines.said("make.cancelled", request.call.job_id), "its replica says that it stopped")

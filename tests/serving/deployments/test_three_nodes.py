@@ -163,7 +163,7 @@ class Cluster:
     def _rest(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
         url = f"http://127.0.0.1:{self._nodes[0].dashboard_port}/api/serve/applications/"
         try:
-            answer = httpx.request(method, url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
+            answer = httpx.request(method, url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
         except httpx.HTTPError:
             return None
         return (answer.json() if answer.text else {}) if answer.is_success else None

@@ -344,7 +344,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """One for all tests: the browser then reads Streamlit's own scripts from its cache."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme="dark")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     yield context
     context.close()
 
