@@ -115,7 +115,7 @@ def _refund(desk: Desk, notice: Notice) -> Booking:
 
 
 def _refund_of(desk: Desk, charge_id: str) -> Booking:
-    backs = reversals.read_refund(desk.database, desk.door, charge_id)
+    backs = reversals.read_charge(desk.database, desk.door, charge_id)
     return lambda session: reversals.book(session, backs, now=desk.now)
 
 

@@ -231,7 +231,7 @@ def _refund_differs(database: Database, charge: ChargeRecord) -> bool:
 
 
 def _booking_refund(desk: Desk, charge_id: str) -> Callable[[], object]:
-    return lambda: _book(desk, lambda: reversals.read_refund(desk.database, desk.door, charge_id))
+    return lambda: _book(desk, lambda: reversals.read_charge(desk.database, desk.door, charge_id))
 
 
 def _disputes(desk: Desk) -> Iterator[_Found]:

@@ -56,31 +56,24 @@ class MoneyBack:
     bought: tuple[Purchase, ...]
 
 
-def read_refund(database: Database, door: StripeDoor, charge_id: str) -> tuple[MoneyBack, ...]:
-    """Ask Stripe how much of a charge was refunded, and how the disputes stand that were booked of it.
+def read_charge(database: Database, door: StripeDoor, charge_id: str) -> tuple[MoneyBack, ...]:
+    """Ask Stripe how much of a charge was refunded, and how every dispute about it stands.
 
     Raises:
         NotBooked: an account of ours paid it for something that is not known here.
     """
     bought = _bought(database, door.charge(charge_id))
-    with database.transaction() as session:
-        taken = purchases.reversals(session, [purchase.id for purchase in bought])
-    disputed = sorted({each.subject for each in taken if each.kind is ReversalKind.DISPUTE})
-    charge = door.charge(charge_id)
-    disputes = tuple(_of_dispute(door.dispute(dispute_id), charge, bought) for dispute_id in disputed)
-    return (_of_refunds(charge, bought), *disputes)
+    charge, disputes = door.charge(charge_id), door.disputes_of(charge_id)
+    return (_of_refunds(charge, bought), *(_of_dispute(dispute, charge, bought) for dispute in disputes))
 
 
 def read_dispute(database: Database, door: StripeDoor, dispute_id: str) -> tuple[MoneyBack, ...]:
-    """Ask Stripe how a dispute stands, and the charge it is about, whose refunds count again when it is won.
+    """The same of the charge that a dispute is about: when one is won, refunds and other disputes count again.
 
     Raises:
         NotBooked: an account of ours paid it for something that is not known here.
     """
-    charge_id = door.dispute(dispute_id).charge
-    bought = _bought(database, door.charge(charge_id))
-    dispute, charge = door.dispute(dispute_id), door.charge(charge_id)
-    return (_of_dispute(dispute, charge, bought), _of_refunds(charge, bought))
+    return read_charge(database, door, door.dispute(dispute_id).charge)
 
 
 def book(session: Session, backs: Sequence[MoneyBack], *, now: datetime) -> None:

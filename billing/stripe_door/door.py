@@ -199,6 +199,13 @@ class StripeDoor:
         with translated():
             return dispute_record(self._v1.disputes.retrieve(dispute_id))
 
+    def disputes_of(self, charge_id: str) -> tuple[DisputeRecord, ...]:
+        """The disputes about a charge as they stand now, oldest first."""
+        with translated():
+            page = self._v1.disputes.list(params={"charge": charge_id, "limit": _PAGE})
+            newest_first = [dispute_record(dispute) for dispute in page.auto_paging_iter()]
+        return tuple(reversed(newest_first))
+
     def events(self, *, since: datetime, undelivered_only: bool) -> Iterator[EventRecord]:
         """The events since then, oldest first; Stripe keeps them for 30 days.
 

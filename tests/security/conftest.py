@@ -155,17 +155,24 @@ class web_process:  # noqa: N801 - reads as a sentence
             stderr=subprocess.STDOUT,
         )
         until = time.monotonic() + 600
-        while not _alive(self._site.url):
-            said = Path(self._log.name).read_text()[-2_000:]
-            assert self._process.poll() is None, said
-            assert time.monotonic() < until, said
-            time.sleep(0.1)
+        try:
+            while not _alive(self._site.url):
+                said = Path(self._log.name).read_text()[-2_000:]
+                assert self._process.poll() is None, said
+                assert time.monotonic() < until, said
+                time.sleep(0.1)
+        except BaseException:
+            self.__exit__()
+            raise
         return self._site
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(timeout=30)
-        self._log.close()
+        try:
+            self._process.wait(timeout=30)
+        finally:
+            self._process.kill()
+            self._log.close()
 
 
 @pytest.fixture(scope="session", name="web_process")

@@ -144,12 +144,16 @@ END $$;
 
 
 -- Waits for the account's turn. NULLs: this account never had a purse.
+--
+-- The advisory lock is the line: who came first goes first. Alone, the row's own lock is anybody's who asks at the right
+-- moment (each change leaves a new version, and all who wait run after it), so that some would wait many turns.
 CREATE FUNCTION ledger_lock(an_account text) RETURNS ledger_account
 LANGUAGE plpgsql
 AS $$
 DECLARE
     account ledger_account;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(an_account, 0));
     SELECT * INTO account FROM ledger_account WHERE account_id = an_account FOR NO KEY UPDATE;
     RETURN account;
 END $$;
@@ -341,8 +345,12 @@ BEGIN
             hash, a_kind, extract(epoch FROM an_expiry)::text, a_cost::text, a_currency
         );
     END IF;
-    PERFORM ledger_open(an_account);
     account := ledger_lock(an_account);
+    -- only then: while the row changes, an INSERT would wait past the line
+    IF account.account_id IS NULL THEN
+        PERFORM ledger_open(an_account);
+        account := ledger_lock(an_account);
+    END IF;
     SELECT * INTO earlier FROM ledger_earlier(hash, a_key);
     IF earlier.outcome IS NOT NULL THEN
         RETURN ledger_say(earlier.outcome, earlier.transfer_id, NULL, account);

@@ -465,6 +465,53 @@ def test_the_sweep_passes_over_who_is_busy(database: Database) -> None:
     assert counted == [0]
 
 
+def test_a_spend_waits_for_the_sweep_at_its_own_account(database: Database) -> None:
+    ada = Person(database)
+    ada.grant(2, expires_at=NOW - 500 * DAY)
+    ada.grant(2)
+    job = ada.job()
+    assert (
+        second_while_first_is_open(
+            database,
+            lambda session: ledger.expire(session, now=NOW - 400 * DAY),
+            lambda session: ledger.hold(session, ada.id, job, 1, key=f"hold:{job}", now=NOW),
+        )
+        == ""
+    )
+    assert ada.has == (1, 1, 0)
+
+
+def test_who_came_first_goes_first(database: Database) -> None:
+    ada = Person(database)
+    ada.grant(1)
+    keys = [f"{number}{ada.id}" for number in range(8)]
+
+    def wait_in_line(key: str, pid: "Future[int]") -> str:
+        def work() -> None:
+            with database.transaction() as session:
+                pid.set_result(session.execute(text("SELECT pg_backend_pid()")).scalar_one())
+                ledger.grant(session, ada.id, 1, key=key, note="", now=NOW)
+
+        return refused(work)
+
+    with ThreadPoolExecutor(len(keys)) as pool:
+        with database.transaction() as session:
+            ledger.grant(session, ada.id, 1, key="first" + ada.id, note="", now=NOW)
+            answers = []
+            for key in keys:
+                pid: Future[int] = Future()
+                answers.append(pool.submit(wait_in_line, key, pid))
+                _until_waiting(database, pid.result(PATIENCE_S), answers[-1])
+        assert [answer.result(PATIENCE_S) for answer in answers] == [""] * len(keys)
+    booked = "SELECT t.idempotency_key FROM transfer t JOIN entry e ON e.transfer_id = t.id AND e.purse = 'available'"
+    lines = ada._run(
+        booked + " WHERE t.account_id = :id AND t.idempotency_key = ANY (:keys) ORDER BY e.version",
+        id=ada.id,
+        keys=keys,
+    )
+    assert [key for (key,) in lines] == keys
+
+
 # ---- nobody writes past the functions ------------------------------------------------------------------------------
 
 FORBIDDEN = [

@@ -269,9 +269,9 @@ def test_what_was_read_of_a_refund_before_something_newer_was_booked_is_refused(
     ada = shop.somebody()
     charge_id = shop.charge_of(shop.buy(ada))
     shop.hear()
-    old = reversals.read_refund(shop.database, shop.door, charge_id)
+    old = reversals.read_charge(shop.database, shop.door, charge_id)
     shop.stripe.refund(charge_id, 250)
-    new = reversals.read_refund(shop.database, shop.door, charge_id)
+    new = reversals.read_charge(shop.database, shop.door, charge_id)
     for backs, overtaken in ((new, False), (old, True), (new, True)):
         with pytest.raises(Overtaken) if overtaken else nullcontext(), shop.database.transaction() as session:
             reversals.book(session, backs, now=shop.clock.now())

@@ -100,7 +100,7 @@ def test_a_refund_takes_of_everything_that_the_charge_had_paid(shop, month) -> N
     charge = shop.door.charge_of(invoice.payment_intent)
     for refunded_minor, left in ((750, 100), (749, 0)):
         shop.stripe.refund(charge.id, refunded_minor)
-        backs = reversals.read_refund(shop.database, shop.door, charge.id)
+        backs = reversals.read_charge(shop.database, shop.door, charge.id)
         with shop.database.transaction() as session:
             reversals.book(session, backs, now=shop.clock.now())
         assert shop.credits(ada) == (left, 0)
