@@ -102,15 +102,21 @@ def durable_postgres() -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def migrated(server: EmbeddedPostgres, name: str) -> str:
-    """The address of a new database with the product's tables in it."""
+def created(server: EmbeddedPostgres, name: str) -> str:
+    """The address of a new, empty database."""
     database = Database(server.url_of("postgres"))
     with database.transaction() as session:
         connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
         connection.execute(text(f"CREATE DATABASE {name}"))
     database.dispose()
-    migrate(server.url_of(name))
     return server.url_of(name)
+
+
+def migrated(server: EmbeddedPostgres, name: str) -> str:
+    """The address of a new database with the product's tables in it."""
+    url = created(server, name)
+    migrate(url)
+    return url
 
 
 @contextmanager

@@ -415,7 +415,15 @@ def test_kustomize_makes_the_same_of_it(installation, tmp_path):
     shutil.copytree(KUBERNETES, tmp_path / "deploy" / "kubernetes", ignore=shutil.ignore_patterns("secrets"))
     overlay = tmp_path / "deploy" / "kubernetes" / "overlays" / "example"
     subprocess.run(["sh", overlay / "make-secrets.sh"], check=True)
-    built = subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True, check=True).stdout
+
+    def build() -> str:
+        return subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True, check=True).stdout
+
+    unused = [d for d in yaml.safe_load_all(build()) if d["metadata"]["name"] == "melodeon-outside"]
+    assert [d.get("data", {}) for d in unused] == [{}]
+    outside = overlay / "secrets" / "outside.env"
+    outside.write_text(outside.read_text().replace("#", ""))
+    built = build()
     documents = list(yaml.safe_load_all(built))
     secrets = {d["metadata"]["name"]: set(d["data"]) for d in documents if d["kind"] == "Secret"}
     manifests = installation.read(yaml.safe_dump_all(d for d in documents if d["kind"] != "Secret"))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the keys that the parts share, each 256 random bits, and the two files that you fill in. What exists stays.
+# Makes the keys that the parts share, each 256 random bits, and the three files that you fill in. What exists stays.
 set -eu
 cd "$(dirname "$0")"
 umask 077
@@ -12,3 +12,7 @@ done
   printf 'owner_url=\napp_url=\nworker_url=\nbilling_url=\nscaler_url=\n' > secrets/database.env
 # Leave them empty where the machines have a role of their own (AWS).
 [ -e secrets/store.env ] || printf 'access_key=\nsecret_key=\n' > secrets/store.env
+# Payments, other sign-ins, letters: take the # away from what you use. Without them payments are off, and letters stay in
+# the worker's var/mail, where nobody reads them.
+[ -e secrets/outside.env ] ||
+  printf '#stripe_api_key=\n#stripe_webhook_secrets=[]\n#oidc=[]\n#smtp_url=\n' > secrets/outside.env
