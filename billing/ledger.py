@@ -9,9 +9,10 @@ first result); with another request it is `KeyReused`.
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from data.database import Session
@@ -311,20 +312,25 @@ def statement_csv(session: Session, account_id: AccountId) -> Iterator[str]:
         yield _csv_line((line.number, at, line.kind.value, *moved, note, job, line.id))
 
 
-def head_of(session: Session, account_id: AccountId) -> str:
-    """The hash at the end of the account's chain (64 hexadecimal digits); empty before its first movement.
+def heads(session: Session) -> dict[AccountId, str]:
+    """The hash at the end of each account's chain (64 hexadecimal digits), of those who have one.
 
-    Kept elsewhere, it proves later that nothing booked until now was changed, not even by who owns the database.
+    Kept elsewhere, they prove later that nothing booked until now was changed, not even by who owns the database: see
+    `verify`.
     """
-    return ledger.head(session, account_id)
+    return ledger.heads(session)
 
 
-def verify(session: Session) -> tuple[tuple[str, str], ...]:
+def verify(session: Session, kept: Mapping[AccountId, str] = MappingProxyType({})) -> tuple[tuple[str, str], ...]:
     """Audit the books: (rule, subject) for each thing that is wrong, none when they are right.
 
     Everything is counted again from the entries, and every account's chain of hashes is walked.
+
+    Args:
+        kept: `heads` of another day. Each must still be a link of its account's chain.
     """
-    return ledger.faults(session)
+    gone = ledger.without_link(session, kept)
+    return (*ledger.faults(session), *(("a head that was kept is in its account's chain", each) for each in gone))
 
 
 def faults(session: Session) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from configs.settings import Settings
 from data.database import Database, head, revision
 from data.object_store import ObjectStore
-from data.repositories import outbox, queue_health
+from data.repositories import notices, outbox, queue_health
+from data.repositories.notices import Backlog
 from data.repositories.outbox import Standing
 from data.roles import may_edit_books
 from serving.client import GatewayClient
@@ -21,6 +22,7 @@ from studio.errors import MelodeonError
 LEAST_DISK_GB: Final = 2.0
 STUCK_AFTER_S: Final = 120.0
 LETTERS_STUCK_AFTER_S: Final = 3600.0
+PAYMENTS_STUCK_AFTER_S: Final = 3600.0
 PROBE_KEY: Final = "health/probe.txt"
 
 
@@ -215,6 +217,31 @@ class LettersStuck(MelodeonError):
         super().__init__(f"{waits}{oldest}{lost}.")
 
 
+def check_payments(database: Database) -> Check:
+    """What Stripe told is handled. A message that was given up may be credits that somebody paid for."""
+
+    def look() -> str:
+        with database.transaction() as session:
+            backlog = notices.backlog(session)
+        if backlog.dead or (backlog.oldest_s or 0.0) > PAYMENTS_STUCK_AFTER_S:
+            raise PaymentsStuck(backlog)
+        return f"{_counted(backlog.waiting, 'message', 'messages')} of Stripe to be handled, none was given up."
+
+    fix = "`melodeon billing dead` says why, `melodeon billing replay` has them handled again; see var/log/worker.log."
+    return _check("payments", look, fix)
+
+
+class PaymentsStuck(MelodeonError):
+    """Messages of Stripe are not handled."""
+
+    code = "payments_stuck"
+
+    def __init__(self, backlog: Backlog) -> None:
+        oldest = f", the oldest for {backlog.oldest_s / 3600:.0f} h" if backlog.oldest_s else ""
+        waits = _counted(backlog.waiting, "message of Stripe waits", "messages of Stripe wait")
+        super().__init__(f"{waits}{oldest}; {_counted(backlog.dead, 'was', 'were')} given up.")
+
+
 def _counted(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
@@ -284,7 +311,11 @@ def all_checks(
         check_disk(settings.var),
         check_secrets(settings.var),
         database_check,
-        *([check_logins(logins), check_worker(database), check_letters(database)] if database_check.ok else []),
+        *(
+            [check_logins(logins), check_worker(database), check_letters(database), check_payments(database)]
+            if database_check.ok
+            else []
+        ),
         check_store(store),
         *check_engines(gateway),
         check_address(web_url, settings.web.host),

@@ -1,6 +1,6 @@
 """Thin calls of the ledger's SQL functions. Every rule stands in the database (``migrations/sql/ledger_*.sql``)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -243,11 +243,21 @@ def _movement(row: Row[Any]) -> Movement:
     )
 
 
-def head(session: Session, account_id: AccountId) -> str:
-    """The hash at the end of the account's chain, in hexadecimal; empty before its first movement."""
-    read_books_of(session, account_id)
-    query = text("SELECT head FROM ledger_account WHERE account_id = :account")
-    return session.execute(query, {"account": account_id}).scalar_one_or_none() or ""
+def heads(session: Session) -> dict[AccountId, str]:
+    """The hash at the end of each account's chain, in hexadecimal, of those who have one. For who may see all books."""
+    query = text("SELECT account_id, head FROM ledger_account WHERE head <> '' ORDER BY account_id")
+    return {AccountId(row.account_id): row.head for row in session.execute(query)}
+
+
+def without_link(session: Session, heads: Mapping[AccountId, str]) -> tuple[AccountId, ...]:
+    """Those of the accounts of whose chain this hash is no link."""
+    query = text(
+        "SELECT k.account_id FROM unnest(CAST(:accounts AS text[]), CAST(:heads AS text[])) AS k (account_id, head)"
+        " WHERE NOT EXISTS (SELECT FROM transfer t WHERE t.account_id = k.account_id AND t.hash = k.head)"
+        " ORDER BY k.account_id"
+    )
+    found = session.execute(query, {"accounts": list(heads), "heads": list(heads.values())})
+    return tuple(AccountId(account_id) for (account_id,) in found)
 
 
 def faults(session: Session) -> tuple[tuple[str, str], ...]:

@@ -21,11 +21,11 @@ _WAITS: Final = NoticeRow.state == NoticeState.RECEIVED.value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """How many Notices wait, how many were given up, and since when the oldest one waits."""
+    """How many Notices wait, how many were given up, and for how long the oldest one waits; None: none does."""
 
     waiting: int
     dead: int
-    oldest_at: datetime | None
+    oldest_s: float | None
 
 
 def receive(session: Session, notice: Notice, *, now: datetime) -> bool:
@@ -123,10 +123,12 @@ def known(session: Session, ids: Iterable[str]) -> set[str]:
 
 def backlog(session: Session) -> Backlog:
     """What is left to do."""
-    waiting, oldest_at = session.execute(select(func.count(), func.min(NoticeRow.received_at)).where(_WAITS)).one()
-    condition = NoticeRow.state == NoticeState.DEAD.value
-    buried = session.execute(select(func.count()).select_from(NoticeRow).where(condition)).scalar_one()
-    return Backlog(waiting=waiting, dead=buried, oldest_at=oldest_at)
+    age_s = func.extract("epoch", func.now() - func.min(NoticeRow.received_at).filter(_WAITS))
+    given_up = NoticeRow.state == NoticeState.DEAD.value
+    waiting, dead, oldest_s = session.execute(
+        select(func.count().filter(_WAITS), func.count().filter(given_up), age_s).select_from(NoticeRow)
+    ).one()
+    return Backlog(waiting=waiting, dead=dead, oldest_s=None if oldest_s is None else float(oldest_s))
 
 
 def forget_handled(session: Session, *, before: datetime) -> int:

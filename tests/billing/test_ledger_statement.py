@@ -84,4 +84,4 @@ def test_who_never_had_a_credit_has_an_empty_statement(database: Database) -> No
     with database.transaction() as session:
         assert ledger.statement(session, nobody) == ()
         assert len(list(ledger.statement_csv(session, nobody))) == 1
-        assert ledger.head_of(session, nobody) == ""
+        assert ledger.heads(session).get(nobody, "") == ""

@@ -156,7 +156,7 @@ def test_a_row_taken_away_is_found(filled: Database, table: str) -> None:
 def test_a_history_written_anew_has_another_head(filled: Database, account: Account) -> None:
     """Who owns the database can write a sound chain; a head kept elsewhere shows that it is not the old one."""
     with filled.transaction() as session:
-        kept = ledger.head_of(session, account.id)
+        kept = ledger.heads(session).get(account.id, "")
         assert len(kept) == 64
         session.execute(text("SET LOCAL session_replication_role = replica"))
         session.execute(text("ALTER TABLE transfer DISABLE TRIGGER USER"))
@@ -173,8 +173,18 @@ def test_a_history_written_anew_has_another_head(filled: Database, account: Acco
                 END $$""")
         )
         assert ledger.verify(session) == ()
-        assert ledger.head_of(session, account.id) != kept
+        assert ledger.heads(session).get(account.id, "") != kept
+        told = ledger.verify(session, {account.id: kept})
+        assert told == (("a head that was kept is in its account's chain", account.id),)
         session.rollback()
+
+
+def test_a_head_that_was_kept_is_still_a_link_after_more_was_booked(filled: Database, account: Account) -> None:
+    with filled.transaction() as session:
+        kept = ledger.heads(session)
+        ledger.grant(session, account.id, 1, key="after", note="", now=NOW)
+        assert ledger.heads(session) != kept
+        assert ledger.verify(session, kept) == ()
 
 
 def test_the_head_grows_with_every_movement(database: Database, account: Account) -> None:
@@ -182,5 +192,5 @@ def test_the_head_grows_with_every_movement(database: Database, account: Account
     for number in range(3):
         with database.transaction() as session:
             ledger.grant(session, account.id, 1, key=f"g{number}", note="", now=NOW)
-            heads.add(ledger.head_of(session, account.id))
+            heads.add(ledger.heads(session).get(account.id, ""))
     assert len(heads) == 3

@@ -104,6 +104,36 @@ def test_letters_that_do_not_get_out_are_told(
     assert "MELODEON_MAIL__" in check.sentence
 
 
+def _message(database: Database, *, state: str, age: str) -> None:
+    with database.transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO notice (id, type, object_id, created_at, received_at, payload, state, next_at, handled_at)"
+                " VALUES ('evt_' || :state, 'charge.refunded', 'ch_1', now(), now() - CAST(:age AS interval), '{}',"
+                " :state, now(), CASE :state WHEN 'handled' THEN now() END)"
+            ),
+            {"state": state, "age": age},
+        )
+
+
+def test_messages_of_stripe_under_way_are_well(database: Database) -> None:
+    _message(database, state="handled", age="5 days")
+    _message(database, state="received", age="5 minutes")
+    assert health.check_payments(database).sentence == "1 message of Stripe to be handled, none was given up."
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("dead", "0 messages of Stripe wait; 1 was given up."), ("received", "waits, the oldest for 2 h; 0 were")],
+)
+def test_messages_of_stripe_that_stay_are_told(database: Database, state: str, said: str) -> None:
+    _message(database, state=state, age="2 hours")
+    check = health.check_payments(database)
+    assert not check.ok
+    assert said in check.sentence
+    assert "melodeon billing replay" in check.sentence
+
+
 def test_secrets_that_others_can_read_are_named(tmp_path: Path) -> None:
     assert not health.check_secrets(tmp_path).ok
     load_or_create(tmp_path)
@@ -155,6 +185,7 @@ def test_one_broken_part_does_not_hide_the_others(database: Database, tmp_path: 
         "database logins": True,
         "worker": False,
         "letters": True,
+        "payments": True,
         "object store": True,
         "gateway": False,
         "address": True,

@@ -3,11 +3,13 @@
 import json
 import sys
 from dataclasses import asdict
+from typing import TextIO
 
 import click
 
 from billing import ledger
 from data.repositories import books
+from studio.words.ids import AccountId
 from ui.cli.session import operator_services
 
 FAULTS_SHOWN = 100
@@ -20,11 +22,13 @@ def ledger_() -> None:
 
 @ledger_.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(as_json: bool) -> None:
+@click.option("--heads", "file", type=click.File(encoding="utf-8"), help="What `melodeon ledger heads` printed before.")
+def verify(as_json: bool, file: TextIO | None) -> None:
     """Count the books again from their entries, walk every chain of hashes, and say what is wrong."""
+    kept = _heads_in(file) if file else {}
     with operator_services() as services, services.database.transaction() as session:
         books.hold_still(session)
-        faults = ledger.verify(session)
+        faults = ledger.verify(session, kept)
         booked = books.count(session)
     if as_json:
         found = [{"rule": rule, "subject": subject} for rule, subject in faults]
@@ -32,6 +36,20 @@ def verify(as_json: bool) -> None:
     else:
         click.echo(_told(faults, booked))
     sys.exit(1 if faults else 0)
+
+
+@ledger_.command()
+def heads() -> None:
+    """Print the end of every account's chain, to be kept where the books are not."""
+    with operator_services() as services, services.database.transaction() as session:
+        click.echo(json.dumps(ledger.heads(session), indent=0))
+
+
+def _heads_in(file: TextIO) -> dict[AccountId, str]:
+    try:
+        return {AccountId(account_id): str(head) for account_id, head in json.load(file).items()}
+    except (ValueError, AttributeError) as error:
+        raise click.BadParameter(f"{file.name} is not what `melodeon ledger heads` prints.") from error
 
 
 def _told(faults: tuple[tuple[str, str], ...], booked: books.Books) -> str:

@@ -51,3 +51,24 @@ def test_one_changed_figure_is_found_and_told(database: Database, account: Accou
     told = json.loads(verify("--json").output)
     assert not told["ok"]
     assert any(account.id in fault["subject"] or "trf_" in fault["subject"] for fault in told["faults"])
+
+
+@pytest.mark.usefixtures("installation")
+def test_heads_that_were_kept_prove_the_books_of_another_day(tmp_path: Path, account: Account) -> None:
+    kept = CliRunner().invoke(ledger_, ["heads"])
+    assert kept.exit_code == 0
+    (tmp_path / "heads.json").write_text(kept.output)
+    assert verify("--heads", str(tmp_path / "heads.json")).exit_code == 0
+    (tmp_path / "other.json").write_text(json.dumps({account.id: "0" * 64}))
+    answer = verify("--heads", str(tmp_path / "other.json"))
+    assert answer.exit_code == 1
+    assert f"FAULT  not true that a head that was kept is in its account's chain: {account.id}" in answer.output
+
+
+@pytest.mark.usefixtures("installation")
+@pytest.mark.parametrize("content", ["", "[1]", "not JSON", "\x00"])
+def test_a_file_that_holds_no_heads_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "heads.json").write_text(content)
+    answer = verify("--heads", str(tmp_path / "heads.json"))
+    assert answer.exit_code == 2
+    assert "is not what `melodeon ledger heads` prints" in answer.output
