@@ -188,12 +188,6 @@ class StripeDoor:
                 charge, self._invoices_paid({"payment": payment_of(charge)}) if charge.payment_intent else {}
             )
 
-    def charge_of(self, payment_intent: str) -> ChargeRecord | None:
-        """The latest charge of a payment intent; None if nothing was tried yet."""
-        with translated():
-            charge = id_of(self._v1.payment_intents.retrieve(payment_intent).latest_charge)
-        return self.charge(charge) if charge else None
-
     def dispute(self, dispute_id: str) -> DisputeRecord:
         """A dispute as it stands now."""
         with translated():

@@ -180,6 +180,10 @@ class FakeStripe:
         """Every object of a kind (``checkout.session``, ``charge``, ``event`` …), oldest first."""
         return self._shelves.all(kind)
 
+    def charge_of(self, payment_intent: str) -> Json:
+        """The latest charge of a payment intent."""
+        return [charge for charge in self.all("charge") if charge["payment_intent"] == payment_intent][-1]
+
     def _do(self, deed: Callable[[], Json]) -> Json:
         with self._shelves.lock:
             return deed()

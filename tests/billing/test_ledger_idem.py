@@ -164,6 +164,7 @@ def test_lost_replies_killed_connections_and_repeats_change_nothing(
     finally:
         over.set()
         killer.join()
+        database.dispose()  # the last connection that was ended may not be dead yet
     with database.transaction() as session:
         assert ledger.verify(session) == (), f"seed {seed}"
         for account_id in accounts:

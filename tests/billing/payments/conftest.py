@@ -77,7 +77,7 @@ class Shop:
         """The charge that paid a checkout, or its first invoice."""
         session = next(each for each in self.stripe.all("checkout.session") if each["id"] == session_id)
         intent = session["payment_intent"] or self.door.invoice(session["invoice"]).payment_intent
-        return self.door.charge_of(intent).id
+        return str(self.stripe.charge_of(intent)["id"])
 
     def hear(self) -> int:
         """Stripe sends what is due, and the worker handles it; answers how many messages were handled."""

@@ -97,7 +97,7 @@ def test_a_subscription_at_an_unknown_price_is_an_alarm(shop, month) -> None:
 def test_a_refund_takes_of_everything_that_the_charge_had_paid(shop, month) -> None:
     ada, invoice = month
     assert book(shop, with_second_line(invoice)) == 200
-    charge = shop.door.charge_of(invoice.payment_intent)
+    charge = shop.door.charge(shop.stripe.charge_of(invoice.payment_intent)["id"])
     for refunded_minor, left in ((750, 100), (749, 0)):
         shop.stripe.refund(charge.id, refunded_minor)
         backs = reversals.read_charge(shop.database, shop.door, charge.id)
