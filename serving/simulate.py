@@ -17,7 +17,8 @@ from serving.scaling import Demand, ScalingRule, decide
 from serving.scenario import DAY_S, PolicyKind, Scenario, Served, arrivals
 
 TICK_S: Final = 5.0
-"""How often the cluster's policy looks at the queue."""
+"""How often the simulated policy looks at the queue. The cluster's looks every second; here that would take far longer
+and change the figures by little."""
 RECENT_S: Final = 300.0
 """How far back the arrivals are counted that the policy is told."""
 RECENT_SONGS: Final = 50

@@ -28,7 +28,20 @@ PACKAGE_HOSTS = (
     "jsdelivr.",
     "unpkg.",
 )
-PLACES = ("configs/", "studio/", "data/", "billing/", "analytics/", "serving/", "ui/", "tests/", "bench/", "docs/")
+PLACES = (
+    "configs/",
+    "studio/",
+    "data/",
+    "billing/",
+    "analytics/",
+    "serving/",
+    "ui/",
+    "deploy/",
+    "tests/",
+    "bench/",
+    "tools/",
+    "docs/",
+)
 
 
 def relative(path: Path) -> str:
@@ -84,13 +97,16 @@ def unknown_settings(text: str) -> list[str]:
 
 
 def missing_commands(text: str) -> list[str]:
-    """Commands and options that no document names."""
-    words = set(re.findall(r"--[a-z-]+", text))
-    return [
-        f"{name} {option}".strip()
-        for name, option in commands(melodeon, "melodeon")
-        if (option not in words if option else name not in text)
-    ]
+    """Commands without a row among the operators' commands; options that neither row nor paragraph there names."""
+    section = text.partition("\n## Commands\n\n")[2].partition("\n## ")[0]
+    parts = [part for block in section.split("\n\n") for part in (block.splitlines() if block[:1] == "|" else [block])]
+    missing = []
+    for name, option in commands(melodeon, "melodeon"):
+        about = [part for part in parts if re.search(rf"`{name}[ `]", part)]
+        described = any(re.search(rf"{option}(?![a-z-])", part) if option else part[0] == "|" for part in about)
+        if not described:
+            missing.append(f"{name} {option}".strip())
+    return missing
 
 
 def missing_errors(text: str) -> list[str]:
@@ -110,10 +126,24 @@ def unknown_doors(text: str, paths: dict[str, dict[str, object]]) -> list[str]:
     return [f"{method} {path}" for method, path in named if method.lower() not in paths.get(path, {})]
 
 
+def anchors(text: str) -> set[str]:
+    """Where links can lead to within a page: its headings, as GitHub names them, and the places named by hand."""
+    prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    named = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return named | set(re.findall(r'<a id="([^"]+)">', prose))
+
+
 def dead_links(page: Path, text: str) -> list[str]:
-    """Relative links to what does not exist."""
-    found = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
-    return [target for target in found if target and not (page.parent / target).exists()]
+    """Relative links to files that do not exist, or to places that are not in their page."""
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        lost = anchor and there.suffix == ".md" and there.exists() and anchor not in anchors(there.read_text("utf-8"))
+        if "://" not in target and (lost or not there.exists()):
+            dead.append(target)
+    return dead
 
 
 def missing_files(text: str) -> list[str]:
@@ -161,9 +191,13 @@ def test_no_document_names_a_setting_that_does_not_exist(everything):
     assert unknown_settings("MELODEON_WEB__PROT=1") == ["MELODEON_WEB__PROT"]
 
 
-def test_every_command_and_option_is_described(everything):
-    assert missing_commands(everything) == []
-    assert missing_commands(everything.replace("--note", "")) == ["melodeon credits grant --note"]
+def test_every_command_and_option_stands_among_the_operators_commands():
+    text = (ROOT / "docs" / "operators.md").read_text("utf-8")
+    assert missing_commands(text) == []
+    assert missing_commands(text.replace("--note", "")) == ["melodeon credits grant --note"]
+    without_row = "\n".join(line for line in text.splitlines() if not line.startswith("| `melodeon backup"))
+    assert "melodeon backup" in missing_commands(without_row)
+    assert "melodeon backup --follow" in missing_commands(without_row)
 
 
 def test_every_error_stands_with_its_status(api_text):
@@ -182,12 +216,14 @@ def test_the_doors_described_are_the_doors_there_are(api_text, paths):
 def test_every_relative_link_leads_somewhere(page):
     assert dead_links(page, page.read_text("utf-8")) == []
     assert dead_links(page, "[x](nowhere.md)") == ["nowhere.md"]
+    assert dead_links(page, f"[x](#nowhere) [y]({page.name}#nowhere)") == ["#nowhere", f"{page.name}#nowhere"]
 
 
 @pytest.mark.parametrize("page", TABLES_OF_PATHS, ids=relative)
 def test_every_file_that_a_table_sends_people_to_exists(page):
     assert missing_files(page.read_text("utf-8")) == []
     assert missing_files("| change it | `studio/music/gone.py` |") == ["studio/music/gone.py"]
+    assert missing_files("| look | [x](deploy/gone) `tools/gone.py` |") == ["tools/gone.py", "deploy/gone"]
 
 
 @pytest.mark.parametrize("page", DOCS, ids=relative)
