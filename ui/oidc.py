@@ -24,6 +24,7 @@ FRESH_FOR: Final = timedelta(minutes=5)
 _AHEAD: Final = timedelta(minutes=1)
 """How far the provider's clock may be ahead of ours."""
 
+_METADATA: Final = "/.well-known/openid-configuration"
 _COOKIES: Final = "_streamlit_user"
 
 
@@ -77,6 +78,15 @@ def draw_buttons(services: Services, *, words: str = "Continue with") -> None:
             on_click=st.login,
             args=(provider.name,),
         )
+
+
+def provider_label(services: Services, issuer: str) -> str:
+    """What people call the provider of this issuer; its address when the settings name it no more.
+
+    The metadata of an issuer lie below its own address (OpenID Connect Discovery 1.0, 4).
+    """
+    metadata_url = issuer.removesuffix("/") + _METADATA
+    return next((one.label for one in services.settings.oidc if one.metadata_url == metadata_url), issuer)
 
 
 def identity(services: Services) -> Identity | None:

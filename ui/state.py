@@ -56,7 +56,10 @@ def message() -> str:
 
 
 def set_message(sentence: str) -> None:
-    """Have a sentence shown on the next page that this tab draws."""
+    """Have a sentence (Markdown) shown by the next run of this tab.
+
+    For all that is said before ``st.rerun``: a toast of the run that ends by it is often lost on its way.
+    """
     st.session_state["message"] = sentence
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.orm import InstrumentedAttribute
 
 from data.database import Session
-from data.repositories import assets
+from data.repositories import assets, audit
 from data.repositories.texts import check_keepable
 from data.tables import AccountRow, AssetRow, JobRow, SongAssetRow, SongRow, SongTagRow
 from studio.errors import MelodeonError
@@ -123,9 +123,10 @@ def publish(session: Session, song_id: SongId, *, download_rule: DownloadRule | 
         raise NotFinished
 
 
-def unpublish(session: Session, song_id: SongId) -> None:
-    """Make the song private again."""
-    _change(session, song_id, published_at=None)
+def unpublish(session: Session, song: Song, *, actor: AccountId) -> None:
+    """Make the song private again. When its owner does not do it, that stands in the audit log."""
+    if _change(session, song.id, SongRow.published_at.is_not(None), published_at=None) and actor != song.account_id:
+        audit.note(session, actor, "song_hidden", song.account_id, song.id)
 
 
 def delete(session: Session, song_id: SongId) -> None:

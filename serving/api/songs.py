@@ -154,7 +154,7 @@ def unpublish_song(song_id: str, account: TheAccount, services: TheServices) -> 
     if not access.may_hide(account, song):
         raise access.NotFound("song")
     with services.database.transaction() as session:
-        songs.unpublish(session, song.id)
+        songs.unpublish(session, song, actor=account.id)
     return read_song(song_id, account, services)
 
 

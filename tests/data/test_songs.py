@@ -226,7 +226,9 @@ def test_discover_shows_what_is_published_and_no_longer_what_is_hidden_again(
     assert changed is not None
     assert changed.download_rule is DownloadRule.NOBODY
     with database.transaction() as session:
-        songs.unpublish(session, second)
+        taken_back = songs.by_id(session, second)
+        assert taken_back is not None
+        songs.unpublish(session, taken_back, actor=taken_back.account_id)
     assert shown() == [first]
 
 

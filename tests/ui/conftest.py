@@ -63,7 +63,7 @@ def running_web(database: Database, var: Path, more: Mapping[str, str]) -> Itera
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture

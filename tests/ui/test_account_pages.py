@@ -1,6 +1,7 @@
 """The account pages as scripts: what they draw for whom, and what a press does; on a real database."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from billing import ledger
+from configs.settings import OidcProvider
 from data.passwords import hash_password
 from data.repositories import accounts, api_keys, audit, identities, second_factors, sessions, verifications
 from serving.accounts import expect_email
@@ -22,7 +24,7 @@ from studio.words.letter import TokenPurpose
 from ui import state
 from ui.widgets.account_security import qr_svg
 from ui.widgets.avatar import avatar_svg
-from ui.widgets.people import ACTIONS, ROLES
+from ui.widgets.people import ACTIONS, ROLES, plan_text
 
 PAGES = Path(__file__).parents[2] / "ui" / "pages"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -172,6 +174,20 @@ def test_whoever_has_no_password_keeps_their_only_way_in(wired: Services, ada: A
         assert len(identities.list_of(session, guest.id)) == 1
     page = open_page(wired, "account", guest, tab="Security")
     assert "you have no password here" in said(page)
+
+
+def test_a_provider_is_called_by_its_label_and_one_that_left_by_its_address(wired: Services, ada: Account) -> None:
+    about = {"name": "home", "label": "the [home] provider", "client_id": "melodeon", "client_secret": "secret"}
+    place = "https://id.example.org/realm/.well-known/openid-configuration"
+    provider = OidcProvider(metadata_url=place, **about)
+    services = replace(wired, settings=wired.settings.model_copy(update={"oidc": (provider,)}))
+    with wired.database.transaction() as session:
+        for issuer in ("https://id.example.org/realm/", "https://id.example.org", "https://left.example.org"):
+            identities.link(session, ada.id, issuer, "42")
+    widgets = AppTest.from_function(_other_ways, args=(services, ada), default_timeout=180).run()
+    assert not widgets.exception
+    called = sorted(str(line.value).splitlines()[0] for line in widgets.text)
+    assert called == ["https://id.example.org", "https://left.example.org", "the [home] provider"]
 
 
 def _other_ways(services, account) -> None:
@@ -327,6 +343,12 @@ def test_the_menu_shows_the_administration_to_admins_only() -> None:
         shown[role] = {str(line.value) for line in menu.text}
     assert {role for role, titles in shown.items() if "Administration" in titles} == {Role.ADMIN}
     assert {role for role, titles in shown.items() if "Account" in titles} == set(Role)
+
+
+@pytest.mark.parametrize(("plan", "shown"), [("free", "Free plan"), ("pro", "Pro plan"), ("[old]", r"\[old\] plan")])
+def test_a_plan_is_called_by_its_label(plan: str, shown: str) -> None:
+    about = {"id": AccountId("acc_" + "0" * 32), "name": "ada", "email": "", "role": Role.CREATOR, "created_at": NOW}
+    assert plan_text(Account(plan=plan, **about)) == shown
 
 
 def test_every_role_has_a_name() -> None:

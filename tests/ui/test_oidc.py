@@ -216,7 +216,7 @@ def cookie_names(page: Page) -> set[str]:
 
 
 def until(condition: Callable[[], bool], page: Page) -> None:
-    for _ in range(200):
+    for _ in range(PATIENCE_MS // 100):
         if condition():
             return
         page.wait_for_timeout(100)

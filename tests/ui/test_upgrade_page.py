@@ -56,6 +56,8 @@ def test_pro_brings_more_than_free() -> None:
     assert "100 credits every month" in pro
     assert "3 times as many turns in a full queue" in pro
     assert not any("turns" in line or "every month" in line for line in free)
+    assert free[-1] == "To come: 1 project, 1 release a day"
+    assert pro[-1] == "To come: any number of projects, any number of releases a day"
 
 
 def test_every_feature_and_every_movement_has_words() -> None:
@@ -69,7 +71,7 @@ def test_every_feature_and_every_movement_has_words() -> None:
         ("active", False, "Renews on 20 November 2026"),
         ("active", True, "Ends on 20 November 2026"),
         ("trialing", False, "Free until 20 November 2026"),
-        ("past_due", False, "last payment failed"),
+        ("past_due", False, "The last payment failed. Give another card"),
     ],
 )
 def test_a_subscription_says_how_it_goes_on(status: str, ending: bool, words: str) -> None:

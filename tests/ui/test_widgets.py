@@ -15,13 +15,13 @@ from studio.words.account import Account, Role
 from studio.words.brief import Brief, BriefMode
 from studio.words.ids import AccountId, JobId, SongId
 from studio.words.job import JobState
-from studio.words.song import Song
+from studio.words.song import DownloadRule, Song
 from ui import state
 from ui.widgets.account_forms import browser_name
 from ui.widgets.avatar import colour_of
 from ui.widgets.plain import credits_text, escape
 from ui.widgets.song_actions import ACTIONS, brief_of
-from ui.widgets.song_cards import as_card, engine_label, menu, title_of
+from ui.widgets.song_cards import STATUS_TEXT, as_card, engine_label, menu, title_of
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 ADA = Account(
@@ -78,9 +78,10 @@ def test_browsers_have_names_that_people_know(agent: str, name: str) -> None:
 @pytest.mark.parametrize("status", list(JobState))
 @pytest.mark.parametrize("own", [True, False])
 def test_a_menu_offers_only_what_can_be_done(status: JobState, own: bool) -> None:
-    offered = {item["id"] for item in menu(song(status), own=own)}
+    offered = {item["id"] for item in menu(song(status), viewer=ADA if own else None)}
     ready = status is JobState.PROCESSED
-    assert ("download" in offered) == ready
+    assert ("play_next" in offered) == ready
+    assert ("download" in offered) == (own and ready)
     assert ("publish" in offered) == (own and ready)
     assert ("cancel" in offered) == (own and not status.ended)
     assert ("delete" in offered) == (own and status.ended)
@@ -118,6 +119,24 @@ def test_a_song_without_a_title_is_called_by_what_was_asked_for() -> None:
     assert title_of(song(title="")) == "Untitled"
 
 
+@pytest.mark.parametrize("rule", list(DownloadRule))
+def test_a_published_song_offers_strangers_what_its_rule_allows(rule: DownloadRule) -> None:
+    offered = {item["id"] for item in menu(song(published=True, download_rule=rule), viewer=None)}
+    assert ("download" in offered) == (rule is DownloadRule.EVERYONE)
+
+
+def test_a_state_is_called_the_same_everywhere() -> None:
+    assert STATUS_TEXT == {
+        JobState.QUEUED: "In the queue",
+        JobState.PROCESSING: "Being made",
+        JobState.PROCESSED: "Ready",
+        JobState.FAILED: "Failed",
+        JobState.CANCELLED: "Cancelled",
+        JobState.NO_CREDITS: "Needs credits",
+    }
+    assert as_card(song(JobState.QUEUED), viewer=ADA)["status_text"] == "In the queue"
+
+
 def test_one_credit_is_not_credits() -> None:
     assert [credits_text(number) for number in (0, 1, 2, 1200)] == [
         "0 credits",
@@ -125,6 +144,19 @@ def test_one_credit_is_not_credits() -> None:
         "2 credits",
         "1,200 credits",
     ]
+
+
+def test_one_play_is_not_plays() -> None:
+    for plays, shown in ((0, "**ada**"), (1, "**ada** · 1 play"), (1200, "**ada** · 1,200 plays")):
+        page = AppTest.from_function(_heading, args=(song(play_count=plays),), default_timeout=60).run()
+        assert not page.exception
+        assert page.markdown[-1].value == shown
+
+
+def _heading(song) -> None:
+    from ui.widgets.song_view import draw_heading
+
+    draw_heading(song, None)  # only an artist with a picture needs the services
 
 
 def test_an_engine_that_left_keeps_its_name() -> None:

@@ -33,7 +33,7 @@ with left, told():
         if job.state is JobState.NO_CREDITS:
             draw_no_credits_dialog(job)
         else:
-            st.toast("In the queue. Listen to something meanwhile.", icon=":material/schedule:")
+            state.set_message(":material/schedule: In the queue. Listen to something meanwhile.")
             # the balance above is from before the request
             st.rerun()
 

@@ -8,19 +8,11 @@ from ui.widgets.gate import need_account
 from ui.widgets.heading import draw_title
 from ui.widgets.paging import draw_more, pages_shown
 from ui.widgets.problem import told
-from ui.widgets.song_cards import draw_songs
+from ui.widgets.song_cards import STATUS_TEXT, draw_songs
 from ui.wiring import services
 
 PAGE = 24
-SHOW = {
-    "All": None,
-    "Ready": JobState.PROCESSED,
-    "In the queue": JobState.QUEUED,
-    "Being made": JobState.PROCESSING,
-    "Failed": JobState.FAILED,
-    "Cancelled": JobState.CANCELLED,
-    "Needs credits": JobState.NO_CREDITS,
-}
+SHOW = {"All": None, STATUS_TEXT[JobState.PROCESSED]: JobState.PROCESSED} | {STATUS_TEXT[one]: one for one in JobState}
 NOTHING = "Nothing here yet. Describe a song and two takes of it will lie here in a minute."
 
 account = need_account("Sign in to see your songs.")

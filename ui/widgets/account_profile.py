@@ -6,9 +6,9 @@ from data.upload_limits import LIFE_S
 from serving import account_proofs, avatars
 from serving.api.services import Services
 from studio.words.account import Account
-from ui import auth
+from ui import auth, state
 from ui.widgets.avatar import draw_avatar
-from ui.widgets.people import ROLES
+from ui.widgets.people import ROLES, plan_text
 from ui.widgets.plain import escape
 from ui.widgets.problem import told
 
@@ -23,7 +23,7 @@ def draw_head(services: Services, account: Account) -> None:
             st.markdown(f"**{escape(account.name)}**")
             with st.container(horizontal=True, gap="small"):
                 st.badge(ROLES[account.role], icon=":material/badge:", color="gray")
-                st.badge(f"Plan {account.plan}", icon=":material/loyalty:", color="gray")
+                st.badge(plan_text(account), icon=":material/loyalty:", color="gray")
 
 
 def draw_picture(services: Services, account: Account) -> None:
@@ -65,7 +65,7 @@ def draw_email(services: Services, account: Account) -> None:
     if pressed and email.strip():
         with told():
             account_proofs.change_email(services.database, account, password, email, address=auth.here())
-            st.toast("A letter is on its way. The address counts once you follow its link.", icon=":material/mail:")
+            state.set_message(":material/mail: A letter is on its way. The address counts once you follow its link.")
             st.rerun()
 
 
@@ -86,7 +86,7 @@ def send_again(services: Services, account: Account) -> None:
 
 def _where_letters_go(services: Services) -> str:
     if services.settings.mail.smtp_url is None:
-        return "no mail server is set here, so the letter with the link lies in var/mail on the machine that runs this."
+        return "no mail server is set here; whoever runs this place finds the letter with the link in var/mail."
     return "we have sent a link there."
 
 

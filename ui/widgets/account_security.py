@@ -116,7 +116,7 @@ def _draw_recovery_codes(codes: tuple[str, ...]) -> None:
 
 def _draw_on(services: Services, account: Account, codes_left: int) -> None:
     st.badge("On", icon=":material/verified_user:", color="green")
-    st.caption(f"{codes_left} of your recovery codes are left.")
+    st.caption(f"Recovery codes left: {codes_left}.")
     asked = asked_of(services, account)
     with st.form("end_factor", clear_on_submit=True):
         shown = draw_proof(asked, key="end_factor")
@@ -135,13 +135,14 @@ def draw_other_ways(services: Services, account: Account) -> None:
     may_unlink = len(linked) > 1 or asked_of(services, account).password
     for one in linked:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", border=True):
-            st.text(f"{one.issuer}\nlast seen {one.seen_at:%d %b %Y}")
+            st.text(f"{oidc.provider_label(services, one.issuer)}\nlast seen {one.seen_at:%d %b %Y}")
             if may_unlink and st.button("Unlink", key=f"unlink_{one.issuer}_{one.subject}"):
                 with told():
                     _unlink(services, account, one.issuer, one.subject)
     found = oidc.identity(services)
     if found is not None and not any((one.issuer, one.subject) == (found.issuer, found.subject) for one in linked):
-        st.info(f"You have just proved who you are at {escape(found.issuer)} ({escape(found.email or found.name)}).")
+        where = escape(oidc.provider_label(services, found.issuer))
+        st.info(f"You have just proved who you are at {where} ({escape(found.email or found.name)}).")
         if st.button("Let it open this account", type="primary", key="link"):
             with told(), services.database.transaction() as session:
                 account_identities.link_identity(session, account, found.issuer, found.subject)

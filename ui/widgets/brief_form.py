@@ -31,18 +31,6 @@ IDEAS: Final = (
     "joyful house track about dancing on the roof",
     "smoky jazz about the last train of the night",
 )
-STYLES: Final = (
-    "dream pop",
-    "synthwave",
-    "lo-fi",
-    "house",
-    "rock",
-    "indie folk",
-    "hip hop",
-    "jazz",
-    "ambient",
-    "ballad",
-)
 WHOLE_NUMBERS: Final = ("tempo_bpm", "steps", "seed")
 _ENGINE_CHOICE: Final = "Automatic"
 _KEPT: Final[Any] = {"on_change": "ignore", "persist_state": "session"}

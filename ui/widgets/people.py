@@ -5,12 +5,14 @@ from typing import Final
 
 import streamlit as st
 
+from billing.plans import plans
 from data import access
 from serving import accounts
 from serving.account_sessions import end_of_account
 from serving.api.services import Services
 from studio.words.account import Account, Role
 from studio.words.audit import AuditNote
+from ui import state
 from ui.widgets.avatar import draw_avatar
 from ui.widgets.plain import escape
 from ui.widgets.problem import told
@@ -23,8 +25,8 @@ ROLES: Final = {
     Role.ADMIN: "Administrator",
 }
 MEANINGS: Final = (
-    "Creators make songs. Analysts also see the figures, ML engineers the engines. Moderators see and hide what others "
-    "published. Administrators see the accounts and this page, and give roles."
+    "Creators make songs. Analysts and ML engineers have no pages of their own yet. Moderators also see private songs "
+    "and can take published ones back. Administrators see all of that, the accounts and this page, and give roles."
 )
 
 ACTIONS: Final = {
@@ -42,6 +44,7 @@ ACTIONS: Final = {
     "identity_unlinked": "took a way to sign in away",
     "key_made": "made an API key",
     "key_revoked": "revoked an API key",
+    "song_hidden": "hid a published song",
 }
 """What was done, in a person's words."""
 
@@ -58,7 +61,7 @@ def draw_people(services: Services, viewer: Account, people: Sequence[Account]) 
                 st.markdown(f"**{escape(person.name)}**")
                 # As text: Markdown would make a link of an address.
                 st.text(person.email or "no confirmed address")
-            st.badge(f"Plan {person.plan}", color="gray")
+            st.badge(plan_text(person), color="gray")
             st.caption(f"since {person.created_at:%d %b %Y}", width="content")
             chosen = st.selectbox(
                 f"Role of {person.name}",
@@ -74,6 +77,12 @@ def draw_people(services: Services, viewer: Account, people: Sequence[Account]) 
             _set_role(services, viewer, person, Role(chosen))
 
 
+def plan_text(account: Account) -> str:
+    """Somebody's plan as a badge says it: by its label, or by its bare name when it is no longer offered."""
+    offered = plans().get(account.plan)
+    return escape(f"{offered.label if offered else account.plan} plan")
+
+
 def _draw_sign_out(services: Services, viewer: Account, person: Account) -> None:
     with st.popover("Sign out", icon=":material/logout:"):
         st.markdown(
@@ -84,7 +93,7 @@ def _draw_sign_out(services: Services, viewer: Account, person: Account) -> None
             with told():
                 with services.database.transaction() as session:
                     end_of_account(session, viewer, person.id)
-                st.toast(f"{escape(person.name)} is signed out everywhere.", icon=":material/logout:")
+                state.set_message(f":material/logout: {escape(person.name)} is signed out everywhere.")
                 st.rerun()
 
 
@@ -94,7 +103,7 @@ def _set_role(services: Services, viewer: Account, person: Account, role: Role) 
             raise access.NotFound("page")
         with services.database.transaction() as session:
             accounts.set_role(session, viewer.id, person, role)
-        st.toast(f"{escape(person.name)}: {ROLES[role]}", icon=":material/badge:")
+        state.set_message(f":material/badge: {escape(person.name)}: {ROLES[role]}")
         st.rerun()
 
 

@@ -20,4 +20,9 @@ def escape(text: str) -> str:
 
 def credits_text(number: int) -> str:
     """A number of credits in words: "1 credit", "2 credits"."""
-    return f"{number:,} credit" if number == 1 else f"{number:,} credits"
+    return counted(number, "credit")
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something: "1 play", "2 plays"; the plural takes an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

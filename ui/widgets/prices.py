@@ -11,7 +11,7 @@ from studio.words.account import Account
 from studio.words.credit import Balance
 from studio.words.subscription import Subscription
 from ui.widgets.heading import draw_heading
-from ui.widgets.plain import credits_text, escape
+from ui.widgets.plain import counted, credits_text, escape
 
 CURRENCY_NAMES: Final = {"usd": "US dollar", "eur": "Euro", "gbp": "Pound"}
 _CARD_WIDTH_PX: Final = 210
@@ -35,14 +35,13 @@ def gains(plan: Plan) -> list[str]:
     lines.append("Credits from packs work as well" if plan.is_paid else "Credits from packs whenever you like")
     if plan.start_cost < free.start_cost:
         lines.append(f"{free.start_cost / plan.start_cost:g} times as many turns in a full queue")
-    lines.append(f"Projects, which are to come: {_limit_text(plan)}")
+    projects, releases = _limit_text(plan.projects_max, "project"), _limit_text(plan.releases_per_day, "release")
+    lines.append(f"To come: {projects}, {releases} a day")
     return lines
 
 
-def _limit_text(plan: Plan) -> str:
-    saved = "any number" if plan.projects_max is None else f"{plan.projects_max}"
-    released = "any number of releases" if plan.releases_per_day is None else f"{plan.releases_per_day} release"
-    return f"{saved} saved, {released} a day"
+def _limit_text(limit: int | None, noun: str) -> str:
+    return f"any number of {noun}s" if limit is None else counted(limit, noun)
 
 
 def terms() -> str:
@@ -137,7 +136,7 @@ def standing_text(subscription: Subscription) -> str:
     if subscription.cancel_at_period_end:
         return f":material/event_busy: Ends on{until}. Until then everything stays as it is."
     if subscription.status == "past_due":
-        return ":material/credit_card_off: The last payment failed. Put in a card that works under Manage subscription."
+        return ":material/credit_card_off: The last payment failed. Give another card under Manage subscription."
     if subscription.status == "trialing":
         return f":material/event: Free until{until}, then paid each month."
     return f":material/autorenew: Renews on{until}."

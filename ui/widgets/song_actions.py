@@ -16,7 +16,7 @@ from studio.words.job import JobState
 from studio.words.song import Song
 from ui import state
 from ui.widgets.map import CREATE
-from ui.widgets.plain import credits_text
+from ui.widgets.plain import credits_text, escape
 from ui.widgets.problem import told
 from ui.widgets.quote import draw_quote
 from ui.wiring import services
@@ -27,7 +27,8 @@ def act(item: str, song: Song, *, viewer: Account | None) -> None:
     if item == "download":
         _download(song)
         return
-    if viewer is None or not access.may_edit(viewer, song):
+    allows = access.may_hide if item == "unpublish" else access.may_edit
+    if viewer is None or not allows(viewer, song):
         raise access.NotFound("song")
     ACTIONS[item](song, viewer)
 
@@ -66,15 +67,33 @@ def _delete(song: Song, viewer: Account) -> None:  # noqa: ARG001
 def _publish(song: Song, viewer: Account) -> None:  # noqa: ARG001
     with services().database.transaction() as session:
         songs.publish(session, song.id)
-    st.toast("Published: everybody can find it now.", icon=":material/public:")
+    state.set_message(":material/public: Published: everybody can find it now.")
     st.rerun()
 
 
-def _unpublish(song: Song, viewer: Account) -> None:  # noqa: ARG001
+def _unpublish(song: Song, viewer: Account) -> None:
+    if not access.may_edit(viewer, song):
+        _hide(song, viewer)
+        return
     with services().database.transaction() as session:
-        songs.unpublish(session, song.id)
-    st.toast("Private again.", icon=":material/lock:")
+        songs.unpublish(session, song, actor=viewer.id)
+    state.set_message(":material/lock: Private again.")
     st.rerun()
+
+
+@st.dialog("Hide this song?", icon=":material/visibility_off:")
+def _hide(song: Song, viewer: Account) -> None:
+    artist = escape(song.artist)
+    st.markdown(
+        f"“{escape(song.title)}” becomes private: besides {artist}, only moderators and administrators see it then. "
+        f"{artist} can publish it again."
+    )
+    if st.button("Hide from others", type="primary", icon=":material/visibility_off:"):
+        with told():
+            with services().database.transaction() as session:
+                songs.unpublish(session, song, actor=viewer.id)
+            state.set_message(":material/visibility_off: Hidden: it is private now.")
+            st.rerun()
 
 
 @st.dialog("Run again?", icon=":material/refresh:")
@@ -88,14 +107,14 @@ def _run_again(song: Song, viewer: Account) -> None:
         if st.button(f"Run again · {credits_text(price)}", type="primary", icon=":material/refresh:", key="run_again"):
             job = services().ask_again(viewer, song.job_id)
             if job.state is not JobState.NO_CREDITS:
-                st.toast("It is in the queue again.", icon=":material/refresh:")
+                state.set_message(":material/refresh: It is in the queue again.")
             st.rerun()
 
 
 def _cancel(song: Song, viewer: Account) -> None:
     with services().database.transaction() as session:
         jobs.cancel(session, viewer, song.job_id, now=services().now())
-    st.toast("Cancelled; the credits come back.", icon=":material/close:")
+    state.set_message(":material/close: Cancelled; the credits come back.")
     st.rerun()
 
 

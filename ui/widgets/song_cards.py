@@ -7,6 +7,7 @@ import melodeon_ui
 import streamlit as st
 from melodeon_ui import MenuItem, SongCard
 
+from data import access
 from serving import catalogue
 from serving.api.views import ARTIST, song_urls
 from studio.words.account import Account
@@ -16,13 +17,8 @@ from ui.widgets.avatar import colour_of
 from ui.widgets.map import SONG
 from ui.widgets.song_actions import act
 
-STATUS_TEXT: Final = {
-    JobState.QUEUED: "On its way",
-    JobState.PROCESSING: "On its way",
-    JobState.FAILED: "Failed",
-    JobState.CANCELLED: "Cancelled",
-    JobState.NO_CREDITS: "Needs credits",
-}
+STATUS_TEXT: Final = {state: melodeon_ui.JOB_LABELS[state.value] for state in JobState}
+"""What a state is called everywhere: on cards, in the rail and in the library's filter."""
 
 
 def engine_label(song: Song) -> str:
@@ -54,17 +50,16 @@ def as_playable(song: Song) -> melodeon_ui.Song:
 
 def as_card(song: Song, *, viewer: Account | None) -> SongCard:
     """A song as a card, whatever state it is in."""
-    own = viewer is not None and viewer.id == song.account_id
     badges = ["AI-generated"]
-    if own:
+    if access.may_edit(viewer, song):
         badges = [f"Take {song.take_index + 1}", "Published" if song.published_at else "Private", *badges]
-    card: SongCard = {"id": song.id, "status": song.status.value, "badges": badges, "menu": menu(song, own=own)}
+    card: SongCard = {"id": song.id, "status": song.status.value, "badges": badges, "menu": menu(song, viewer=viewer)}
     card |= {"artist_picture": song_urls(song).get(ARTIST, ""), "artist_colour": colour_of(song.artist)}
     if song.status is JobState.PROCESSED:
         card |= as_playable(song)
     else:
         card |= {"title": title_of(song), "artist": song.artist, "page": f"/song?id={song.id}"}
-        card["status_text"] = song.reason or STATUS_TEXT.get(song.status, "")
+        card["status_text"] = song.reason or STATUS_TEXT[song.status]
     return card
 
 
@@ -76,21 +71,24 @@ def title_of(song: Song) -> str:
     return text if len(text) <= 60 else text[:59].rstrip() + "…"
 
 
-def menu(song: Song, *, own: bool) -> list[MenuItem]:
-    """What can be done with a song from its card."""
-    ready = song.status is JobState.PROCESSED
+def menu(song: Song, *, viewer: Account | None) -> list[MenuItem]:
+    """What this person can do with a song from its card."""
+    ready, own = song.status is JobState.PROCESSED, access.may_edit(viewer, song)
     items: list[MenuItem] = []
     if ready:
         items += [
             {"id": melodeon_ui.PLAY_NEXT, "label": "Play next", "icon": "playlist_play"},
             {"id": melodeon_ui.ADD_TO_QUEUE, "label": "Add to queue", "icon": "queue_music"},
-            {"id": "download", "label": "Download", "icon": "download"},
         ]
+    if access.may_download(viewer, song):
+        items.append({"id": "download", "label": "Download", "icon": "download"})
     if own and ready:
         publish: MenuItem = {"id": "publish", "label": "Publish", "icon": "public"}
         unpublish: MenuItem = {"id": "unpublish", "label": "Make private", "icon": "lock"}
         items.append(unpublish if song.published_at else publish)
         items.append({"id": "reuse", "label": "Reuse settings", "icon": "tune"})
+    if not own and song.published_at and access.may_hide(viewer, song):
+        items.append({"id": "unpublish", "label": "Hide from others", "icon": "visibility_off", "danger": True})
     if own and song.status in (JobState.FAILED, JobState.CANCELLED, JobState.NO_CREDITS):
         items.append({"id": "run_again", "label": "Run again", "icon": "refresh"})
     if own and not song.status.ended:

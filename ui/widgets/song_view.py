@@ -13,7 +13,7 @@ from studio.words.account import Account
 from studio.words.job import JobState
 from studio.words.song import Song
 from ui.widgets.avatar import draw_avatar
-from ui.widgets.plain import escape
+from ui.widgets.plain import counted, escape
 from ui.widgets.song_actions import act
 from ui.widgets.song_cards import STATUS_TEXT, as_playable, engine_label, menu, title_of
 
@@ -44,12 +44,14 @@ def draw_heading(song: Song, services: Services) -> None:
     with st.container(horizontal=True, gap="small"):
         st.badge("AI-generated", icon=":material/auto_awesome:", color="violet")
         if song.status is not JobState.PROCESSED:
-            st.badge(STATUS_TEXT.get(song.status, song.status.value), color="orange")
+            st.badge(STATUS_TEXT[song.status], color="orange")
+        elif song.published_at is None:
+            st.badge("Private", icon=":material/lock:", color="gray")
         for tag in song.tags[:4]:
             st.badge(escape(tag), color="gray")
     # Titles are text, never Markdown: st.title would read formatting and links in them.
     st.title(escape(title_of(song)), anchor=False)
-    plays = f" · {song.play_count:,} plays" if song.play_count else ""
+    plays = f" · {counted(song.play_count, 'play')}" if song.play_count else ""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         draw_avatar(services, name=song.artist, avatar_key=song.artist_avatar, width_px=28)
         st.markdown(f"**{escape(song.artist)}**{plays}")
@@ -57,10 +59,9 @@ def draw_heading(song: Song, services: Services) -> None:
 
 def draw_actions(song: Song, *, viewer: Account | None) -> None:
     """The menu of the song as buttons."""
-    own = viewer is not None and viewer.id == song.account_id
     player_items = {melodeon_ui.PLAY_NEXT, melodeon_ui.ADD_TO_QUEUE}
     with st.container(horizontal=True):
-        for item in menu(song, own=own):
+        for item in menu(song, viewer=viewer):
             if item["id"] in player_items:
                 continue
             icon = f":material/{item['icon']}:"
@@ -71,7 +72,7 @@ def draw_actions(song: Song, *, viewer: Account | None) -> None:
 def draw_sound(song: Song) -> None:
     """Waveform with its sections, and the lyrics in time; before that, how far the song is or why there is none."""
     if not song.status.ended:
-        st.info("It is on its way; this page shows it as soon as it is ready.", icon=":material/hourglass_top:")
+        st.info("It is not ready yet; this page shows it as soon as it is.", icon=":material/hourglass_top:")
         melodeon_ui.job_rail(key="panel", layout="panel")
         return
     if song.status is not JobState.PROCESSED:

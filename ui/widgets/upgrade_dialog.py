@@ -15,7 +15,7 @@ GAIN: Final = {
 """What the larger plan would change, by the limit that was met."""
 
 
-@st.dialog("Your plan ends here", icon=":material/rocket_launch:")
+@st.dialog("Your plan allows no more", icon=":material/rocket_launch:")
 def draw_upgrade_dialog(error: UpgradeRequired) -> None:
     """Say which limit of the plan was met, and lead to the plans."""
     st.markdown(error.sentence)

@@ -60,10 +60,10 @@ def song(id, title, artist="Mira Sol", duration_s=60.0, **more):
 
 PLAYABLE = [
     song("s1", "Paper Lanterns", artist_colour="#1c6474", artist_picture=f"{API}/songs/s1/cover"),
-    song("s2", "Night Ferry", "Halyard", artist_colour="#2f559c"),
-    song("s3", "Copper Rain", "ode & Ivory", badges=["AI-generated", "Private"],
+    song("s2", "Night Ferry", "Halyard", duration_s=240.0, artist_colour="#2f559c"),
+    song("s3", "Copper Rain", "ode & Ivory", duration_s=240.0, badges=["AI-generated", "Private"],
          artist_colour="#5b479e", artist_picture=f"{API}/songs/s3/nothing"),
-    song("s4", HOSTILE, HOSTILE, artist_colour="#8a3a74"), song("short", "A Short Waltz", "The Reeds", duration_s=4.0),
+    song("s4", HOSTILE, HOSTILE, artist_colour="#8a3a74"), song("short", "A Short Waltz", "The Reeds", duration_s=12.0),
 ]
 UNREADY = [
     {"id": "u1", "title": "Slow Orbit", "status": "processing", "status_text": "Music · about 20 s left"},
@@ -398,7 +398,7 @@ def job(name: str, state: str, **more: object) -> dict[str, object]:
 
 def test_music_survives_page_changes_and_reruns(page: Page) -> None:
     expect(page.get_by_role("region", name="Player")).to_be_hidden()
-    play(page, "Paper Lanterns")
+    play(page, "Copper Rain")
     page.evaluate("window.first = window.__melodeon.audio")
     heard = [plays_on(page)]
     for title in ("Rows", "Pair", "Cards"):
@@ -409,7 +409,7 @@ def test_music_survives_page_changes_and_reruns(page: Page) -> None:
     heard.append(plays_on(page))
     assert heard == sorted(heard)
     assert page.evaluate("window.first === window.__melodeon.audio")
-    assert page.evaluate("navigator.mediaSession.metadata.title") == "Paper Lanterns"
+    assert page.evaluate("navigator.mediaSession.metadata.title") == "Copper Rain"
 
 
 def test_music_survives_a_server_restart(page: Page, stage: Stage) -> None:
@@ -426,14 +426,14 @@ def test_music_survives_a_server_restart(page: Page, stage: Stage) -> None:
 def test_a_reload_brings_the_queue_back_paused_at_the_same_second(page: Page) -> None:
     play(page, "Paper Lanterns")
     page.get_by_role("slider", name="Position in the song").press("PageUp")
-    left_s = plays_on(page)
-    assert left_s >= 30
+    assert plays_on(page) >= 30
+    page.evaluate("addEventListener('pagehide', () => sessionStorage.left = window.__melodeon.audio.currentTime)")
     page.reload()
     expect(page.get_by_role("region", name="Player").get_by_role("link", name="Paper Lanterns")).to_be_visible()
     assert page.evaluate("window.__melodeon.audio.paused")
     assert page.evaluate("window.__melodeon.queue.length") == 5
     page.wait_for_function("window.__melodeon.audio.currentTime > 29")
-    assert abs(position_s(page) - left_s) < 3
+    assert abs(position_s(page) - float(page.evaluate("sessionStorage.left"))) < 1
 
 
 def test_player_controls_and_keys(page: Page) -> None:
@@ -443,6 +443,8 @@ def test_player_controls_and_keys(page: Page) -> None:
     bar.get_by_role("button", name="Next song").click()
     expect(bar.get_by_role("link", name="Night Ferry")).to_be_visible()
     plays_on(page)
+    # only near its beginning does the key leave a song
+    page.evaluate("Object.assign(window.__melodeon.audio, {currentTime: 0, playbackRate: 0.1})")
     page.keyboard.press("Shift+ArrowLeft")
     expect(bar.get_by_role("link", name="Paper Lanterns")).to_be_visible()
     bar.get_by_role("button", name="Pause", exact=True).click()
@@ -486,13 +488,21 @@ def test_queue_panel_shuffle_and_removal(page: Page) -> None:
 
 
 def test_a_play_is_counted_once_after_half_of_a_short_song(page: Page, stage: Stage) -> None:
+    def listened_s() -> list[int]:
+        return [one["listened_s"] for one in control(page, stage)["plays"] if one["song"] == "short"]
+
     play(page, "A Short Waltz")
     page.wait_for_function("window.__melodeon.audio.currentTime > 1")
-    mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]
-    assert mine == []
+    assert listened_s() == []
+    for _ in range(600):
+        if listened_s():
+            break
+        page.wait_for_timeout(100)
+    page.evaluate("window.__melodeon.audio.currentTime = 11")
     page.wait_for_function("window.__melodeon.audio.paused")
-    mine = [one for one in control(page, stage)["plays"] if one["song"] == "short"]
-    assert mine == [{"song": "short", "listened_s": 2}]
+    (told_s,) = listened_s()
+    # the player's clock moves in steps of less than two seconds
+    assert 6 <= told_s <= 8
 
 
 def test_a_broken_stream_is_tried_once_more(page: Page, stage: Stage) -> None:
@@ -550,9 +560,9 @@ def test_states_menus_and_empty_lists(page: Page) -> None:
     grid = page.locator(".st-key-grid")
     for text in (
         "Music · about 20 s left",
-        "Waiting",
+        "In the queue",
         "The engine ran out of memory.",
-        "Not enough credits",
+        "Needs credits",
         "Cancelled",
     ):
         expect(grid.get_by_text(text)).to_be_visible()
@@ -603,6 +613,8 @@ def test_text_from_people_stays_text(page: Page) -> None:
 def test_song_view_seeks_follows_and_starts(page: Page) -> None:
     play(page, "Night Ferry")
     plays_on(page)
+    # so slowly that no line is over before it is looked at
+    page.evaluate("Object.assign(window.__melodeon.audio, {defaultPlaybackRate: 0.2, playbackRate: 0.2})")
     link = page.locator(".st-key-grid").get_by_role("link", name="Paper Lanterns")
     expect(link).to_have_attribute("href", "/song?id=s1")
     link.click()
@@ -629,14 +641,15 @@ def test_song_view_seeks_follows_and_starts(page: Page) -> None:
 
 def test_job_rail_tells_each_finished_job_once(page: Page, stage: Stage) -> None:
     rail = page.locator(".st-key-rail")
-    expect(rail.get_by_text("98 credits · 2 held")).to_be_visible()
+    expect(rail.get_by_text("98 credits · 2 set aside")).to_be_visible()
     expect(rail.get_by_role("listitem")).to_have_count(0)
     control(page, stage, forget=True)
     control(page, stage, events=[job("j1", "processing"), job("j2", "queued", position=3, eta_s=150)])
     expect(rail.get_by_role("progressbar", name="Wish j1")).to_have_attribute("aria-valuenow", "42")
     expect(rail.get_by_text("Music · about 40 s left")).to_be_visible()
-    expect(rail.get_by_text("Number 3 in line · about 3 min left")).to_be_visible()
-    rail.get_by_role("button", name="Cancel Wish j2").click()
+    expect(rail.get_by_text("Number 3 in the queue · about 3 min left")).to_be_visible()
+    with page.expect_response("**/jobs/j2/cancel"):
+        rail.get_by_role("button", name="Cancel Wish j2").click()
     expect(rail.get_by_role("button", name="Cancelling… Wish j2")).to_be_disabled()
     assert control(page, stage)["cancelled"] == ["j2"]
     open_page(page, "Pair")
@@ -651,11 +664,11 @@ def test_job_rail_tells_each_finished_job_once(page: Page, stage: Stage) -> None
     expect(panel.get_by_text("The engine stopped. Nothing was charged.")).to_be_visible()
     expect(panel.get_by_text("Playing pad")).to_have_count(0)
     panel.get_by_role("listitem").filter(has_text="Wish j2").get_by_role("button", name="Dismiss").click()
-    expect(rail.get_by_role("listitem")).to_have_count(0, timeout=10_000)
+    expect(rail.get_by_role("listitem")).to_have_count(0)
     open_page(page, "Cards")
     expect(page.get_by_text("finished: j1,j4")).to_be_visible()
     page.reload()
-    expect(page.get_by_text("98 credits · 2 held")).to_be_visible()
+    expect(page.get_by_text("98 credits · 2 set aside")).to_be_visible()
     expect(page.get_by_text("finished: none")).to_be_visible()
 
 

@@ -1,4 +1,4 @@
-"""The words of the job rail, in one place so that a translated page can hand in others."""
+"""The words of the job rail, which a translated page can replace. Pages call the states of songs by them too."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,12 +7,12 @@ JOB_LABELS: Mapping[str, str] = MappingProxyType(
     {
         "jobs": "Songs in the making",
         "untitled": "New song",
-        "queued": "Waiting",
-        "position": "Number {position} in line",
-        "processing": "Working",
+        "queued": "In the queue",
+        "position": "Number {position} in the queue",
+        "processing": "Being made",
         "processed": "Ready",
         "failed": "Failed",
-        "no credits": "Not enough credits",
+        "no credits": "Needs credits",
         "cancelled": "Cancelled",
         "text": "Words",
         "music": "Music",
@@ -27,6 +27,6 @@ JOB_LABELS: Mapping[str, str] = MappingProxyType(
         "offline": "Reconnecting…",
         "balance": "{available} credits",
         "balance_one": "1 credit",
-        "held": "{held} held",
+        "held": "{held} set aside",
     }
 )

@@ -4,7 +4,7 @@ import { forget, openDoors, recall, remember, type Doors } from "./engine_doors"
 import type { Song } from "./words";
 
 export type Repeat = "off" | "all" | "one";
-export type EngineEvent = "track" | "queue" | "state" | "time" | "volume" | "mode";
+type EngineEvent = "track" | "queue" | "state" | "time" | "volume" | "mode";
 
 /** A play counts after this much listening, or after half of a shorter song. */
 const COUNTED_AFTER_S = 30;

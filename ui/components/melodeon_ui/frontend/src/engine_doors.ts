@@ -2,13 +2,13 @@
 import type { Engine, Repeat } from "./engine";
 import type { Song } from "./words";
 
-export const STORAGE_KEY = "melodeon.player";
+const STORAGE_KEY = "melodeon.player";
 const CHANNEL = "melodeon.player";
 const LONGEST_QUEUE = 200;
 const KEPT_BEFORE = 50;
 const JUMP_S = 10;
 
-export interface Remembered {
+interface Remembered {
   queue: Song[];
   index: number;
   position_s: number;
@@ -20,7 +20,7 @@ export interface Remembered {
   letterKeys: boolean;
 }
 
-export type Announcement = "playing" | "cleared";
+type Announcement = "playing" | "cleared";
 
 export interface Doors {
   announce(what: Announcement): void;

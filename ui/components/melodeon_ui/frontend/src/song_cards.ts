@@ -20,10 +20,10 @@ const PLAY_NEXT = "play_next";
 const ADD_TO_QUEUE = "add_to_queue";
 
 const WAITING: Partial<Record<SongStatus, { text: string; icon: IconName | null }>> = {
-  queued: { text: "Waiting", icon: "wait" },
-  processing: { text: "In the making", icon: null },
+  queued: { text: "In the queue", icon: "wait" },
+  processing: { text: "Being made", icon: null },
   failed: { text: "Failed", icon: "alert" },
-  "no credits": { text: "Not enough credits", icon: "alert" },
+  "no credits": { text: "Needs credits", icon: "alert" },
   cancelled: { text: "Cancelled", icon: "close" },
 };
 
