@@ -97,12 +97,13 @@ def draw_banner(services: Services, account: Account) -> None:
     pending = account_proofs.pending_email(services.database, account)
     if not pending:
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="unconfirmed"):
-        st.markdown(":material/mail:", width="content")
+    with st.container(border=True, key="unconfirmed"):
+        told_here, asked_here = st.columns((3, 1), vertical_alignment="center")
         # As text: Markdown would make a link of the address.
-        st.text(f"Please confirm {pending}: {_where_letters_go(services)}", width="content")
-        if st.button("Send it again", type="tertiary", key="again_in_banner"):
-            send_again(services, account)
-        if st.button("Later", type="tertiary", key="banner_later"):
-            st.session_state["banner_away"] = True
-            st.rerun()
+        told_here.text(f"Please confirm {pending}: {_where_letters_go(services)}")
+        with asked_here.container(horizontal=True, horizontal_alignment="right", gap="small"):
+            if st.button("Send it again", type="tertiary", icon=":material/mail:", key="again_in_banner"):
+                send_again(services, account)
+            if st.button("Later", type="tertiary", key="banner_later"):
+                st.session_state["banner_away"] = True
+                st.rerun()
