@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from playwright.sync_api import expect
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -35,6 +36,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # how long an example takes is the machine's affair: times are measured in bench/ and asserted nowhere
 hypothesis.settings.register_profile("melodeon", deadline=None)
 hypothesis.settings.load_profile("melodeon")
+
+# of everything that is expected of a page; five seconds, the library's own, are little on a busy machine
+expect.set_options(timeout=60_000)
 
 MakeAccount = Callable[..., Account]
 
@@ -105,8 +109,10 @@ QUICK = {
     "MELODEON_WORKER__HEARTBEAT_S": "2",
     "MELODEON_WORKER__SWEEP_S": "1",
     "MELODEON_WORKER__RETRY_BASE_S": "1",
+    "MELODEON_WORKER__EXTRA_PATIENCE_S": "240",
 }
-"""Settings by which a worker that died is missed after 8 seconds instead of 30."""
+"""Settings by which a worker that died is missed after 8 seconds instead of 30, and a Ray that begins anew on a busy
+machine costs no song its cover."""
 
 
 class Products:

@@ -4,6 +4,7 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +74,15 @@ class Songs:
             WHERE job_id = :id AND role = 'wav'"""
         with self.database.transaction() as session:
             return list(session.execute(text(query), {"id": job_id}).scalars())
+
+    @contextmanager
+    def unpaid(self) -> Iterator[None]:
+        """Nothing of the account can be paid meanwhile: whoever would book it waits."""
+        with self.database.transaction() as session:
+            session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            purse = text("SELECT 1 FROM ledger_account WHERE account_id = :id FOR NO KEY UPDATE")
+            assert session.execute(purse, {"id": self.account.id}).scalar_one()
+            yield
 
     def credits(self) -> tuple[int, int]:
         """Available and held."""

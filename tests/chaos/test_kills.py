@@ -61,28 +61,27 @@ def test_the_worker_dies_as_soon_as_it_has_the_song(stack: Stack, songs: Songs) 
     songs.wait(job_id, "a worker has it", lambda job: job.state is JobState.PROCESSING)
     kill(stack.pid_of("worker"))
     job = songs.end_of(job_id)
-    assert job.attempt == 2
+    assert job.attempt >= 2
     is_made(songs, job)
 
 
 def test_the_worker_dies_while_the_music_is_made(stack: Stack, songs: Songs) -> None:
     job = make_and_break(songs, lambda: kill(stack.pid_of("worker")))
-    assert job.attempt == 2
+    assert job.attempt >= 2
     is_made(songs, job)
 
 
 def test_the_worker_dies_after_the_music_which_is_not_made_again(stack: Stack, songs: Songs) -> None:
-    for _ in range(5):
-        job_id = songs.ask()
-        pid = stack.pid_of("worker")
-        until(lambda job_id=job_id: "music" in songs.finished_stages(job_id), "its music is saved", every_s=0.005)
+    pid = stack.pid_of("worker")
+    job_id = songs.ask()
+    with songs.unpaid():  # so that it cannot end before the worker is dead
+        until(lambda: "music" in songs.finished_stages(job_id), "its music is saved", every_s=0.01)
+        attempt = songs.look(job_id).attempt
         kill(pid)
-        job = songs.end_of(job_id)
-        assert job.state is JobState.PROCESSED, job.reason
-        if job.attempt == 2:
-            break
-    assert job.attempt == 2
-    assert all(f"/{job_id}/1/" in key for key in songs.keys(job_id))
+    job = songs.end_of(job_id)
+    assert job.state is JobState.PROCESSED, job.reason
+    assert job.attempt > attempt
+    assert all(f"/{job_id}/{attempt}/" in key for key in songs.keys(job_id))
 
 
 @pytest.mark.parametrize("application", ["songs", "covers"])

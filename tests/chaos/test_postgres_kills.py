@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +69,8 @@ def kill(server: EmbeddedPostgres) -> None:
     postmaster = psutil.Process(server.pid)
     family = [postmaster, *postmaster.children(recursive=True)]
     for process in family:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # without their head the others end by themselves
+            process.kill()
     psutil.wait_procs(family[1:])
     server.stop()
 

@@ -85,7 +85,7 @@ def test_connections_say_who_they_are_and_what_time_zone_they_mean(database: Dat
 
 
 def test_a_statement_that_takes_too_long_is_cancelled_and_the_connection_lives(database: Database) -> None:
-    hasty = Database(database.conninfo, statement_timeout_s=0.1)
+    hasty = Database(database.conninfo, statement_timeout_s=1.0)
     with pytest.raises(DatabaseBusy), hasty.transaction() as session:
         session.execute(text("SELECT pg_sleep(5)"))
     hasty.ping()

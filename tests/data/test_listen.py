@@ -54,7 +54,7 @@ def test_a_database_that_is_away_is_told_once(capsys, caplog) -> None:
     conninfo = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
 
     async def listen() -> None:
-        async with asyncio.timeout(1.8), aclosing(notifications(conninfo, CHANNEL)) as news:
+        async with asyncio.timeout(3), aclosing(notifications(conninfo, CHANNEL)) as news:
             async for _ in news:
                 pass
 

@@ -70,7 +70,7 @@ def switch_second_step_on(page: Page, stack: Stack) -> pyotp.TOTP:
     page.get_by_role("button", name="Switch it on").click()
     expect(page.get_by_text("Keep these recovery codes")).to_be_visible()
     page.get_by_role("button", name="I have kept them").click()
-    expect(page.get_by_text("of your recovery codes are left")).to_be_visible()
+    expect(page.get_by_text("Recovery codes left: 10.")).to_be_visible()
     return codes
 
 

@@ -1,10 +1,13 @@
 """Letters: over real SMTP with TLS and passwords, or in files; none lost, none forged, none slow for whoever asked."""
 
 import asyncio
+import gc
 import ipaddress
 import ssl
 import stat
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -92,13 +95,23 @@ def mailbox() -> Mailbox:
     return Mailbox()
 
 
+@contextmanager
+def running(controller: Controller) -> Iterator[Controller]:
+    """The server at work. A connection that still closes at its end is collected here, not in some later test."""
+    controller.start()
+    yield controller
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        controller.stop()
+        gc.collect()
+
+
 @pytest.fixture
 def server(mailbox) -> Iterator[Controller]:
     """A server without TLS."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=True)
-    controller.start()
-    yield controller
-    controller.stop()
+    options = {"enable_SMTPUTF8": True}
+    with running(Controller(mailbox, hostname="127.0.0.1", port=free_port(), ready_timeout=60.0, **options)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -108,11 +121,10 @@ def safe_server(mailbox, certificate) -> Iterator[Controller]:
     context.load_cert_chain(certificate[0])
     controller = Controller(
         mailbox, hostname="127.0.0.1", port=free_port(), tls_context=context, require_starttls=True,
-        authenticator=_check, auth_required=True,
+        authenticator=_check, auth_required=True, ready_timeout=60.0,
     )  # fmt: skip
-    controller.start()
-    yield controller
-    controller.stop()
+    with running(controller) as server:
+        yield server
 
 
 def port_of(controller: Controller) -> int:

@@ -164,10 +164,10 @@ def job_gateway() -> Iterator[FakeGateway]:
 
 @pytest.fixture
 def worker_settings() -> WorkerSettings:
-    """Quick leases and retries."""
+    """Quick retries. A lease that ends is a matter of `miss_the_dead`, not of a busy machine."""
     return WorkerSettings(
         concurrency=1,
-        lease_s=2.0,
+        lease_s=30.0,
         heartbeat_s=0.2,
         poll_s=0.1,
         sweep_s=0.3,
@@ -208,14 +208,15 @@ def do_work(
 ) -> Callable[..., list[float]]:
     """Makes one attempt at a claimed Job; answers the pauses after which its lane was to be woken.
 
-    ``stop_when``: the worker is told to go, as by a shutdown, once this is true.
+    ``stop_when``: the worker is told to go, as by a shutdown, once this is true. ``changes``: other settings of it.
     """
 
-    def work(claimed: Claimed, *, stop_when: Callable[[], bool] | None = None) -> list[float]:
+    def work(claimed: Claimed, *, stop_when: Callable[[], bool] | None = None, **changes: Any) -> list[float]:
         pauses: list[float] = []
         client = GatewayClient(job_gateway.url, KEY, 30.0)
+        settings = worker_settings.model_copy(update=changes)
         orchestrator = Orchestrator(
-            database, client, worker_settings, wake_later=lambda _claimed, pause_s: pauses.append(pause_s)
+            database, client, settings, wake_later=lambda _claimed, pause_s: pauses.append(pause_s)
         )
 
         async def attempt() -> None:
@@ -232,6 +233,18 @@ def do_work(
         return pauses
 
     return work
+
+
+def miss_the_dead(database: Database) -> None:
+    """Let the time pass after which workers that died in the middle of something are missed."""
+    with database.transaction() as session:
+        session.execute(text("UPDATE job SET lease_until = now() WHERE lease_until IS NOT NULL"))
+        session.execute(
+            text(
+                "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 day'"
+                " WHERE id IN (SELECT worker_id FROM procrastinate_jobs WHERE status = 'doing')"
+            )
+        )
 
 
 class RunningWorker:

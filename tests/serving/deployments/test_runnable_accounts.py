@@ -116,10 +116,12 @@ def test_the_target_stays_while_the_queue_cannot_be_read(here, policy, monkeypat
 
 
 def test_the_target_stays_when_what_was_read_has_become_old(here, policy) -> None:
-    asked = RunnableAccountsPolicy(stages=["music"], poll_s=3600.0, stale_s=2.0)
+    asked = RunnableAccountsPolicy(stages=["music"], poll_s=3600.0, stale_s=600.0)
     asked(context(target=3, running=3))
     until(lambda: asked(context(target=3, running=3))[0] == 0, "it was read", every_s=0.01)
-    until(lambda: asked(context(target=3, running=3))[0] == 3, "it has become old")
+    found, read_at = asked._board.read
+    asked._board.read = found, read_at - 601  # ten minutes go by; within the hour it reads no more
+    assert asked(context(target=3, running=3))[0] == 3
 
 
 def test_settings_that_cannot_be_read_do_not_break_the_controller(here, policy, monkeypatch) -> None:
@@ -137,8 +139,8 @@ def test_serve_is_never_made_to_wait_for_the_database(here, account, wish, polic
         begun = time.monotonic()
         for _ in range(50):
             serve_asks(context(target=1, running=1))
-        # the reader is held up for as long as this block lasts; fifty answers without it take milliseconds
-        assert time.monotonic() - begun < 2.0
+        # whoever waited for the table would wait for as long as a statement may take, half a minute
+        assert time.monotonic() - begun < 20.0
 
 
 @pytest.mark.parametrize("wrong", [{"stages": ["drums"]}, {"stages": []}, {"drain_s": 0}, {"poll_s": 0}, {"drain": 3}])

@@ -15,7 +15,8 @@ with warnings.catch_warnings():
     from ray.exceptions import RayActorError
     from ray.serve.exceptions import RayServeException
 
-    from serving.deployments.serve_router import STATUS_LIFE_S, ServeRouter
+    from serving.deployments import serve_router
+    from serving.deployments.serve_router import ServeRouter
 
 
 @pytest.mark.parametrize("error", [RayServeException("Application 'songs' does not exist."), RayActorError()])
@@ -39,6 +40,7 @@ def test_an_application_that_was_added_since_the_last_look_is_called_later_and_s
     running = SimpleNamespace(status=SimpleNamespace(value="RUNNING"), deployments={})
     monkeypatch.setattr(serve, "status", lambda: SimpleNamespace(applications={"songs": running, "next": running}))
     names = ["songs"]
+    monkeypatch.setattr(serve_router, "STATUS_LIFE_S", 3600.0)
     router = ServeRouter(lambda: names)
 
     async def call() -> None:
@@ -46,7 +48,7 @@ def test_an_application_that_was_added_since_the_last_look_is_called_later_and_s
         names.append("next")
         with pytest.raises(NotReady, match="next is not ready"):
             await anext(router.stream("next", ask()))
-        await asyncio.sleep(STATUS_LIFE_S)
+        monkeypatch.setattr(serve_router, "STATUS_LIFE_S", 0.0)  # what was seen has become old
         assert (await router.health())["next"].ready
 
     asyncio.run(call())

@@ -152,13 +152,12 @@ class Cluster:
         return sorted(replica["node_ip"] for replica in replicas if replica["state"] == "RUNNING")
 
     def who_answers(self) -> set[str]:
-        """Six requests at once through the head's door; answers the addresses of the nodes that did them."""
+        """Six requests at once through the head's door; the addresses of the nodes that did them, if all went well."""
         with ThreadPoolExecutor(6) as callers:
             answers = list(
                 callers.map(lambda _: httpx.get(f"http://127.0.0.1:{self._http_port}/", timeout=30), range(6))
             )
-        assert [answer.status_code for answer in answers] == [200] * 6
-        return {answer.text for answer in answers}
+        return {answer.text for answer in answers} if all(answer.status_code == 200 for answer in answers) else set()
 
     def _rest(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
         url = f"http://127.0.0.1:{self._nodes[0].dashboard_port}/api/serve/applications/"
@@ -202,8 +201,8 @@ def test_replicas_reach_every_node_and_a_lost_one_is_replaced_by_a_new_one(clust
     third.lose_power()
     left = sorted(node.address for node in (head, second))
     until(lambda: cluster.places() == left, "the lost node is missed")
-    # those that are left do the work
-    assert cluster.who_answers() <= set(left)
+    # a request may still have been on its way to the lost one
+    until(lambda: set() < cluster.who_answers() <= set(left), "those that are left do the work")
 
     fourth = cluster.add_node()
     until(lambda: cluster.places() == sorted([*left, fourth.address]), "the new node has a replica")

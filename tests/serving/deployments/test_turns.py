@@ -57,14 +57,13 @@ async def use(turn: SharedTurn, model: Model, *, error: Exception | None = None)
 
 
 def in_order(turn: SharedTurn, *models: Model) -> None:
-    async def all_at_once() -> None:
-        tasks = []
-        for model in models:
-            tasks.append(asyncio.create_task(use(turn, model)))
-            await asyncio.sleep(0.01)
-        await asyncio.gather(*tasks)
+    """One after the other: of calls that wait together, one for a loaded engine may go first."""
 
-    asyncio.run(all_at_once())
+    async def each() -> None:
+        for model in models:
+            await use(turn, model)
+
+    asyncio.run(each())
 
 
 def test_engines_leave_for_one_another_when_only_one_has_room():

@@ -345,7 +345,7 @@ def test_it_stops_also_while_the_server_is_silent(server):
 
 def test_a_full_queue_is_tried_again_and_then_said(server):
     server.full_for = 1
-    assert len(made(server)) == 2
+    assert len(made(server, patience_s=60)) == 2
     server.full_for = 10**6
     with pytest.raises(ServerBusy, match="queue is full") as caught:
         made(server)
