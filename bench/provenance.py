@@ -8,6 +8,7 @@ many times and the file examined. ``processor time`` is what other work on the m
 bare `melodeon verify` holds the start of its child process too.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from data.marks import Marker, examine
 from data.picture_files import encode_png, encode_webp
 from data.provenance import labels_for
 from data.signing import known_signers, own_signer
+from serving.stack import LARGE_PAGES
 from studio.sound.clip import Clip
 from studio.units import RATE_HZ
 from studio.words.mark import Making, MarkState, Origin
@@ -110,4 +112,7 @@ def measure(size: tuple[float, int, int]) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
+    if "GLIBC_TUNABLES" not in os.environ:
+        # as replicas are started
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": LARGE_PAGES})
     sys.exit(run("provenance", __doc__, measure, full=FULL, quick=QUICK, smaller=f"a song of {QUICK[0]:g} s"))

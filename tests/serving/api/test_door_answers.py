@@ -50,6 +50,7 @@ NEVER_AT_A_DOOR = {
     "no_hold": "the worker's",
     "no_worker": "told by health checks",
     "letters_stuck": "told by health checks",
+    "payments_stuck": "told by health checks",
     "not_ready": "the gateway's",
     "outdated_schema": "told by health checks",
     "over_hold": "the worker's",
