@@ -35,9 +35,6 @@ from studio.errors import MelodeonError
 PORT_TRIES = 50
 RAY_PORTS = ("http_port", "gcs_port", "dashboard_port", "agent_port", "metrics_port", "client_port")
 LONGEST_RAY_FOLDER = 40
-LARGE_PAGES = "glibc.malloc.hugetlb=1"
-"""For processes that hold sounds: large arrays come in pages of 2 MB, where the kernel gives them to whoever asks. Most
-of the time of marking a file was spent on small ones. Known to glibc since 2.35; others pass over it."""
 
 
 class NoFreePort(MelodeonError):
@@ -264,7 +261,6 @@ class EnginesPart:
 
     def _environment(self) -> dict[str, str]:
         return child_environment(self._settings) | {
-            "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", LARGE_PAGES),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
             "RAY_USAGE_STATS_ENABLED": "0",

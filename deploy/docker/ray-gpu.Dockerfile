@@ -21,8 +21,7 @@ RUN python -m compileall -q analytics billing configs data serving studio ui
 
 RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/melodeon melodeon \
     && install -d -o melodeon -g melodeon -m 0700 /var/lib/melodeon /models
-ENV GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
-    HOME=/var/lib/melodeon \
+ENV HOME=/var/lib/melodeon \
     MELODEON_VAR=/var/lib/melodeon \
     MELODEON_MODELS__FOLDER=/models \
     NUMBA_CACHE_DIR=/var/lib/melodeon/cache/numba \
