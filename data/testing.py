@@ -112,7 +112,8 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 def fresh_database(server: EmbeddedPostgres) -> Iterator[Database]:
     """A migrated database of its own, dropped afterwards even if connections are left open."""
     name = f"test_{next(_numbers)}"
-    _execute(server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    # copying the files is quicker than logging their pages, where nothing waits for a disk
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
     database = Database(server.url_of(name), application_name="tests")
     try:
         yield database
