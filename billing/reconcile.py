@@ -221,7 +221,7 @@ def _refunds(desk: Desk) -> Iterator[_Found]:
     for charge in desk.door.charges(since=desk.now - SPAN):
         if charge.paid and _refund_differs(desk.database, charge):
             difference = Difference(kind=Kind.REFUND, subject=charge.id)
-            yield _Found(difference=difference, heal=_booking_refund(desk, charge.id))
+            yield _Found(difference=difference, heal=_booking_charge(desk, charge.id))
 
 
 def _refund_differs(database: Database, charge: ChargeRecord) -> bool:
@@ -230,7 +230,7 @@ def _refund_differs(database: Database, charge: ChargeRecord) -> bool:
     return charge.refunded_minor > 0
 
 
-def _booking_refund(desk: Desk, charge_id: str) -> Callable[[], object]:
+def _booking_charge(desk: Desk, charge_id: str) -> Callable[[], object]:
     return lambda: _book(desk, lambda: reversals.read_charge(desk.database, desk.door, charge_id))
 
 
@@ -238,17 +238,13 @@ def _disputes(desk: Desk) -> Iterator[_Found]:
     for dispute in desk.door.disputes(since=desk.now - SPAN):
         if _dispute_differs(desk, dispute):
             difference = Difference(kind=Kind.DISPUTE, subject=dispute.id)
-            yield _Found(difference=difference, heal=_booking_dispute(desk, dispute.id))
+            yield _Found(difference=difference, heal=_booking_charge(desk, dispute.charge))
 
 
 def _dispute_differs(desk: Desk, dispute: DisputeRecord) -> bool:
     with suppress(NotBooked):
-        return _any_differs(desk.database, reversals.read_dispute(desk.database, desk.door, dispute.id))
+        return _any_differs(desk.database, reversals.read_charge(desk.database, desk.door, dispute.charge))
     return dispute.status in reversals.TAKING
-
-
-def _booking_dispute(desk: Desk, dispute_id: str) -> Callable[[], object]:
-    return lambda: _book(desk, lambda: reversals.read_dispute(desk.database, desk.door, dispute_id))
 
 
 def _any_differs(database: Database, backs: tuple[MoneyBack, ...]) -> bool:
