@@ -1,6 +1,7 @@
 """What a browser tab remembers between two runs of a page. Everything precious is in Postgres instead."""
 
 import secrets
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -11,6 +12,7 @@ from studio.words.brief import Brief
 from studio.words.ids import AccountId, SessionId
 
 SAME_CLICK: Final = timedelta(seconds=5)
+MESSAGE_STANDS_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +52,18 @@ def set_code_step(step: CodeStep | None) -> None:
 
 
 def message() -> str:
-    """A sentence that waits to be shown to the person; once."""
-    found: str = st.session_state.pop("message", "")
-    return found
+    """The sentence (Markdown) that stands before the person now, else nothing.
+
+    Every run of its ten seconds draws it again: a toast goes with its run, and where the next one begins before the
+    browser has loaded what draws it, nobody ever saw it. One that stands already is not shown a second time.
+    """
+    sentence, until = st.session_state.get("message", ("", 0.0))
+    return sentence if time.monotonic() < until else ""
 
 
 def set_message(sentence: str) -> None:
-    """Have a sentence (Markdown) shown by the next run of this tab.
-
-    For all that is said before ``st.rerun``: a toast of the run that ends by it is often lost on its way.
-    """
-    st.session_state["message"] = sentence
+    """Have a sentence (Markdown) stand before the person for ten seconds, from the next run of this tab on."""
+    st.session_state["message"] = (sentence, time.monotonic() + MESSAGE_STANDS_S)
 
 
 def signed_in() -> SignedIn | None:

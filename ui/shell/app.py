@@ -37,12 +37,12 @@ with st.sidebar:
     if account is not None and owing is None:
         rail = melodeon_ui.job_rail()
         if rail.finished:
-            st.toast("Your songs are ready.", icon=":material/music_note:", duration="long")
+            state.set_message(":material/music_note: Your songs are ready.")
     draw_account_menu(services(), account)
 if player.open:
     st.switch_page(SONG, query_params={"id": player.open})
 if sentence := state.message():
-    st.toast(sentence, duration="long")
+    st.toast(sentence, duration=state.MESSAGE_STANDS_S)
 if account is not None:
     draw_banner(services(), account)
 with told():

@@ -63,7 +63,8 @@ def draw_password_form(services: Services, account: Account) -> None:
         if new != again:
             raise PasswordsDiffer
         auth.change_password(services, account, old, new, revoke_keys=revoke_keys)
-        st.toast("Your password is changed; other devices are signed out.", icon=":material/check:")
+        state.set_message(":material/check: Your password is changed; other devices are signed out.")
+        st.rerun()
 
 
 _BROWSERS: Final = (

@@ -81,7 +81,8 @@ def send_again(services: Services, account: Account) -> None:
     """Send the link to the pending address once more, and say so."""
     with told():
         account_proofs.ask_verification(services.database, account, address=auth.here())
-        st.toast("Another letter is on its way.", icon=":material/mail:")
+        state.set_message(":material/mail: Another letter is on its way.")
+        st.rerun()
 
 
 def _where_letters_go(services: Services) -> str:
