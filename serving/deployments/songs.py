@@ -3,7 +3,7 @@
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, cast, runtime_checkable
 
 import structlog
 from ray import serve
@@ -15,7 +15,9 @@ log = structlog.get_logger(__name__)
 ADAPTERS: Final = 3
 
 
+@runtime_checkable
 class _TakesAdapters(Protocol):
+    def adapters(self) -> tuple[str, ...]: ...
     def unload_adapter(self, name: str) -> None: ...
 
 
@@ -43,7 +45,9 @@ class SongReplica(Replica):
 
     async def make(self, request: bytes) -> AsyncGenerator[bytes, None]:
         """Answer a `MakeRequest` in JSON with event lines."""
-        if adapter := serve.get_multiplexed_model_id():
+        adapter, engine = serve.get_multiplexed_model_id(), self._first.engine
+        # A name that nobody knows takes no place from those that are held; the engine refuses it.
+        if isinstance(engine, _TakesAdapters) and adapter in engine.adapters():
             await self._adapter(adapter)
         async with aclosing(super().make(request)) as lines:
             async for line in lines:

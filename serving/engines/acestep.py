@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from serving.engines.acestep_adapters import Adapters
+from serving.engines.acestep_adapters import Adapters, usable
 from serving.engines.acestep_ask import Ask, ask_of
 from serving.engines.acestep_memory import offloaded_gb
 from serving.engines.acestep_model import Model, WrongCheckpoint, load_model
@@ -72,6 +72,10 @@ class AceStep:
                 del model
                 release(device)
 
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the LoRA adapters that a request may ask for, loaded or not."""
+        return usable(self._adapter_folder(), tuple(self._named_adapters))
+
     def load_adapter(self, name: str, folder: Path) -> None:
         """Load the LoRA adapter in ``folder`` under this name, for every later request. Raises `BadAdapter`."""
         with self._working:
@@ -118,9 +122,12 @@ class AceStep:
     def _ready(self) -> tuple[Model, Adapters]:
         if self._model is None or self._adapters is None:
             self._model = self._load()
-            folder = self._setup.options.get("adapters")
-            self._adapters = Adapters(self._model.pipe, Path(folder) if folder else None, self._named_adapters)
+            self._adapters = Adapters(self._model.pipe, self._adapter_folder(), self._named_adapters)
         return self._model, self._adapters
+
+    def _adapter_folder(self) -> Path | None:
+        folder = self._setup.options.get("adapters")
+        return Path(folder) if folder else None
 
     def _load(self) -> Model:
         setup, spec = self._setup, self.spec

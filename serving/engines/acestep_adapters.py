@@ -4,7 +4,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,16 @@ class BadAdapter(MelodeonError):
         super().__init__(f"The adapter “{name}” cannot be used: {problem}")
 
 
+def usable(folder: Path | None, named: Iterable[str]) -> tuple[str, ...]:
+    """Names of the adapters that lie in ``folder`` or are named besides, sorted."""
+    found = (
+        {path.name for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)}
+        if folder and folder.is_dir()
+        else set()
+    )
+    return tuple(sorted(found.union(named)))
+
+
 class Adapters:
     """The adapters of one loaded pipeline. Not for several threads at once."""
 
@@ -47,15 +57,6 @@ class Adapters:
         self._held: dict[str, tuple[str, float]] = {}
         self._loaded = 0
         self._on = ("", 1.0)
-
-    def names(self) -> tuple[str, ...]:
-        """Those that can be used."""
-        found = (
-            {path.name for path in self._folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)}
-            if self._folder and self._folder.is_dir()
-            else set()
-        )
-        return tuple(sorted(found | set(self._named)))
 
     def load(self, name: str, folder: Path) -> None:
         """Load the adapter in ``folder`` under this name, in the place of an earlier one of that name.
@@ -128,7 +129,7 @@ class Adapters:
         if name in self._named:
             return self._named[name]
         if self._folder is None or not _NAME.fullmatch(name) or not (self._folder / name).is_dir():
-            raise UnknownAdapter(name, self.names())
+            raise UnknownAdapter(name, usable(self._folder, self._named))
         return self._folder / name
 
     def _present(self) -> list[str]:

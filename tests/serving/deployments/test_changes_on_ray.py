@@ -128,6 +128,8 @@ def test_adapters_are_held_by_the_replica_and_the_longest_unused_leaves(engines:
     assert again & first[NAMES[1]], "the same request, the same sound"
     with pytest.raises(ModelRejected, match="nobody"):
         take(engines, adapter="nobody")
+    take(engines, adapter=NAMES[1])
+    assert adapters(engines, "adapter.held") == [*NAMES, NAMES[1]], "a name that nobody knows takes no place"
 
 
 def test_an_engine_that_the_file_names_since_is_served_by_the_gateway_that_stands(engines: Engines):
