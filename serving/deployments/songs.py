@@ -29,8 +29,7 @@ class HeldAdapter:
         log.info("adapter.held", adapter=name)
 
     def __del__(self) -> None:
-        """Called by Serve when another adapter takes the place, and again by Python. The engine may be at work, and
-        must not be waited for."""
+        """Called by Serve when another takes the place, and by Python. Never waits: the engine may be at work."""
         if self._leave.ident is None:
             self._leave.start()
 
@@ -41,12 +40,11 @@ def _leave(engine: _TakesAdapters, name: str) -> None:
 
 
 class SongReplica(Replica):
-    """Holds up to `ADAPTERS` LoRA adapters beside its engine."""
+    """Holds up to `ADAPTERS` LoRA adapters beside its engine. A name it does not know takes no place."""
 
     async def make(self, request: bytes) -> AsyncGenerator[bytes, None]:
         """Answer a `MakeRequest` in JSON with event lines."""
         adapter, engine = serve.get_multiplexed_model_id(), self._first.engine
-        # A name that nobody knows takes no place from those that are held; the engine refuses it.
         if isinstance(engine, _TakesAdapters) and adapter in engine.adapters():
             await self._adapter(adapter)
         async with aclosing(super().make(request)) as lines:

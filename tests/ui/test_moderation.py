@@ -156,3 +156,15 @@ def test_the_house_may_hide_and_that_is_all(role: Role, wired: Services, databas
         answer = AppTest.from_function(_act, args=(item, published, viewer), default_timeout=180).run()
         assert answer.error[0].value.startswith("There is no such song")
     assert stored(database, published.id) == published
+
+
+def test_a_song_under_way_shows_its_progress_to_its_owner_alone(
+    wired: Services, database: Database, owner: Account
+) -> None:
+    with database.transaction() as session:
+        job = jobs.request(session, owner, Brief(description="rain", takes=1), key="1", now=NOW, draw_seed=lambda: 7)
+    song = stored(database, job.song_ids[0])
+    mine, theirs = song_page(song, owner), song_page(song, somebody(database, HOUSE[0]))
+    assert [said.value for said in mine.info] == ["It is not ready yet; this page shows it as soon as it is."]
+    assert [said.value for said in theirs.info] == ["It is not ready yet; only its owner sees how far it is."]
+    assert len(mine.get("bidi_component")) == len(theirs.get("bidi_component")) + 1

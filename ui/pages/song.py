@@ -35,6 +35,6 @@ with heading:
         draw_actions(song, viewer=viewer)
 left, right = st.columns([3, 2], gap="large")
 with left:
-    draw_sound(song)
+    draw_sound(song, viewer=viewer)
 with right:
     draw_details(song, viewer=viewer)

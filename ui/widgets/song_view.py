@@ -69,11 +69,15 @@ def draw_actions(song: Song, *, viewer: Account | None) -> None:
                 act(item["id"], song, viewer=viewer)
 
 
-def draw_sound(song: Song) -> None:
+def draw_sound(song: Song, *, viewer: Account | None) -> None:
     """Waveform with its sections, and the lyrics in time; before that, how far the song is or why there is none."""
     if not song.status.ended:
-        st.info("It is not ready yet; this page shows it as soon as it is.", icon=":material/hourglass_top:")
-        melodeon_ui.job_rail(key="panel", layout="panel")
+        # The panel shows the jobs of whoever looks: anybody else would see their own there.
+        owner = access.may_edit(viewer, song)
+        rest = "this page shows it as soon as it is." if owner else "only its owner sees how far it is."
+        st.info(f"It is not ready yet; {rest}", icon=":material/hourglass_top:")
+        if owner:
+            melodeon_ui.job_rail(key="panel", layout="panel")
         return
     if song.status is not JobState.PROCESSED:
         st.warning(escape(song.reason or STATUS_TEXT[song.status]), icon=STATUS_ICON[song.status])
