@@ -166,8 +166,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.stack)
 
 
-OTHER_HALF = re.compile(r"tests/(journeys/(?!test_accounts)|serving/deployments/(?!test_ray_serve))")
-"""Of the tests that start the product or a Ray: most journeys and what runs models. The one half has the rest."""
+OTHER_HALF = re.compile(r"tests/(journeys/|serving/deployments/(?!test_ray_serve))")
+"""Of the tests that start the product or a Ray: the journeys and what runs models. The one half has the rest."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
