@@ -116,7 +116,7 @@ def test_an_address_a_lost_password_a_second_step_and_the_end_of_every_session(
     expect(phone.page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
 
 
-def test_a_picture_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -> None:
+def test_a_picture_a_new_password_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -> None:
     person()  # the first one is the administrator, and the last administrator cannot go
     ada = person()
     page = ada.open("/account")
@@ -130,6 +130,14 @@ def test_a_picture_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -
     expect(page.get_by_role("button", name="Remove the picture")).to_be_visible()
     assert stack.services.store.head(ada.account().avatar_key) is not None
 
+    page.goto(f"{stack.web_url}/account?tab=Security")
+    page.get_by_label("Present password").fill(PASSWORD)
+    for label in ("New password", "New password again"):
+        page.get_by_role("textbox", name=label, exact=True).fill(NEW_PASSWORD)
+    page.get_by_role("button", name="Change password").click()
+    expect(page.get_by_text("Your password is changed")).to_be_visible()
+    ada.signed_in()
+
     page.goto(f"{stack.web_url}/account?tab=Your+data")
     address = page.get_by_role("link", name="Download everything").get_attribute("href")
     answer = page.request.get(f"{stack.web_url}{address}")
@@ -139,7 +147,7 @@ def test_a_picture_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -
     assert "account/picture.webp" in archive.namelist()
 
     page.get_by_label("Type your name to confirm").fill(ada.name)
-    page.get_by_role("textbox", name="Your password").fill(PASSWORD)
+    page.get_by_role("textbox", name="Your password").fill(NEW_PASSWORD)
     # A browser that is slow to load what draws a message: the page has run again by then, to hand its cookie back.
     slow: list[Route] = []
 
@@ -153,5 +161,5 @@ def test_a_picture_an_archive_and_a_farewell(person: MakePerson, stack: Stack) -
     expect(page.get_by_role("button", name="Sign in or sign up")).to_be_visible()
     slow[0].continue_()
     expect(page.get_by_text("Your account is deleted")).to_be_visible()
-    ada.sign_in()
+    ada.sign_in(NEW_PASSWORD)
     expect(page.get_by_text("The name or the password is wrong.")).to_be_visible()
