@@ -181,6 +181,12 @@ def _is_constant(call: ast.Call) -> bool:
     return bool(call.args) and all(isinstance(argument, ast.Constant) for argument in call.args)
 
 
+def lost_toasts(root: Path) -> list[str]:
+    """Toasts of a single run, which the next run may take away unseen: `ui.state.set_message` draws them in each."""
+    places = [path for path in product_files(root) if path != root / "ui" / "shell" / "app.py"]
+    return [str(path.relative_to(root)) for path in places if re.search(r"\.toast\(", path.read_text())]
+
+
 def inner_html(root: Path) -> list[str]:
     """Ways by which a component could make HTML of text; they build elements instead."""
     pattern = re.compile(r"\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment)\b")
@@ -227,6 +233,7 @@ CHECKS: dict[str, tuple[Callable[[Path], list[str]], str, str]] = {
     ),
     "drawn html": (unsafe_html, "ui/pages/planted.py", "column.html('<b>' + title)\n"),
     "inner html": (inner_html, "ui/components/a/frontend/src/planted.ts", "e.innerHTML = title;\n"),
+    "lost toast": (lost_toasts, "ui/pages/planted.py", "st.toast('Saved.')\n"),
     "killer": (killers, "serving/planted.py", "run(['pkill', 'ray'])\n"),
     "error without base": (errors_without_base, "data/planted.py", "class Bad(Exception):\n    pass\n"),
 }
