@@ -231,7 +231,12 @@ def _refund_differs(database: Database, charge: ChargeRecord) -> bool:
 
 
 def _booking_charge(desk: Desk, charge_id: str) -> Callable[[], object]:
-    return lambda: _book(desk, lambda: reversals.read_charge(desk.database, desk.door, charge_id))
+    def book() -> None:
+        backs = reversals.read_charge(desk.database, desk.door, charge_id)
+        with desk.database.transaction() as session:
+            reversals.book(session, backs, now=desk.now)
+
+    return book
 
 
 def _disputes(desk: Desk) -> Iterator[_Found]:
@@ -251,12 +256,6 @@ def _any_differs(database: Database, backs: tuple[MoneyBack, ...]) -> bool:
     with database.transaction() as session:
         bought = [purchase.id for purchase in backs[0].bought]
         return reversals.differ(backs, purchases.reversals(session, bought))
-
-
-def _book(desk: Desk, read: Callable[[], tuple[MoneyBack, ...]]) -> None:
-    backs = read()
-    with desk.database.transaction() as session:
-        reversals.book(session, backs, now=desk.now)
 
 
 def _subscriptions(desk: Desk) -> Iterator[_Found]:
