@@ -45,7 +45,7 @@ class SongReplica(Replica):
     async def make(self, request: bytes) -> AsyncGenerator[bytes, None]:
         """Answer a `MakeRequest` in JSON with event lines."""
         adapter, engine = serve.get_multiplexed_model_id(), self._first.engine
-        if isinstance(engine, _TakesAdapters) and adapter in engine.adapters():
+        if adapter and isinstance(engine, _TakesAdapters) and adapter in engine.adapters():
             await self._adapter(adapter)
         async with aclosing(super().make(request)) as lines:
             async for line in lines:

@@ -74,7 +74,7 @@ class AceStep:
 
     def adapters(self) -> tuple[str, ...]:
         """Names of the LoRA adapters that a request may ask for, loaded or not."""
-        return usable(self._adapter_folder(), tuple(self._named_adapters))
+        return tuple(sorted(usable(self._adapter_folder(), self._named_adapters)))
 
     def load_adapter(self, name: str, folder: Path) -> None:
         """Load the LoRA adapter in ``folder`` under this name, for every later request. Raises `BadAdapter`."""

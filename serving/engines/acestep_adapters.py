@@ -4,7 +4,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,14 +36,14 @@ class BadAdapter(MelodeonError):
         super().__init__(f"The adapter “{name}” cannot be used: {problem}")
 
 
-def usable(folder: Path | None, named: Iterable[str]) -> tuple[str, ...]:
-    """Names of the adapters that lie in ``folder`` or are named besides, sorted."""
+def usable(folder: Path | None, named: Mapping[str, Path]) -> dict[str, Path]:
+    """Where each adapter lies, by its name: those in ``folder``, and those that are named besides and go before."""
     found = (
-        {path.name for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)}
+        {path.name: path for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)}
         if folder and folder.is_dir()
-        else set()
+        else {}
     )
-    return tuple(sorted(found.union(named)))
+    return {**found, **named}
 
 
 class Adapters:
@@ -126,11 +126,10 @@ class Adapters:
             self._pipe.delete_adapters([inner])
 
     def _folder_of(self, name: str) -> Path:
-        if name in self._named:
-            return self._named[name]
-        if self._folder is None or not _NAME.fullmatch(name) or not (self._folder / name).is_dir():
-            raise UnknownAdapter(name, usable(self._folder, self._named))
-        return self._folder / name
+        known = usable(self._folder, self._named)
+        if name not in known:
+            raise UnknownAdapter(name, tuple(sorted(known)))
+        return known[name]
 
     def _present(self) -> list[str]:
         present: list[str] = self._pipe.get_list_adapters().get("transformer", [])
